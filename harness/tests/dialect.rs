@@ -1,0 +1,78 @@
+//! Services that name things in other ways: the probe recognises them, the correct ones hold, the faulty ones break.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use std::time::Duration;
+
+use rstest::rstest;
+use stockhold_harness::{
+    connection::Origin,
+    control::{Control, Fault, Shape},
+    dialect::Dialect,
+    history::Recorder,
+    probe::{Probed, probe},
+    race::{Options, RaceResult, Silent, race},
+    scenario::SCENARIOS,
+    target::{Keys, Target},
+    verdict::Verdict,
+};
+
+const WAIT: Duration = Duration::from_secs(10);
+
+fn shape(name: &str) -> Shape {
+    Shape::usual().into_iter().find(|(known, _)| *known == name).unwrap().1
+}
+
+async fn probed(control: &Control, file: Option<&str>) -> Probed {
+    let origin = Origin::parse(&control.urls[0]).unwrap();
+    probe(&origin, &Keys::default(), WAIT, "test", file).await.unwrap()
+}
+
+async fn raced(name: &str, fault: Option<Fault>) -> RaceResult {
+    let control = Control::dressed(2, fault, shape(name)).await.unwrap();
+    let dialect = probed(&control, None).await.dialect;
+    let target = Target::new(&control.urls, dialect, Keys::default(), WAIT, Recorder::start(None).unwrap()).unwrap();
+    // A fault is found by the races it breaks; only the correct service has to play them all.
+    let breaks = |name: &str| ["burst", "cancel_confirm", "cancel_cancel"].contains(&name);
+    let scenarios: Vec<_> = SCENARIOS.iter().filter(|scenario| fault.is_none() || breaks(scenario.name)).collect();
+    race(&target, &scenarios, &Options { rounds: Some(2), ..Options::new(3, "test") }, &mut Silent).await.unwrap()
+}
+
+#[tokio::test]
+async fn probe_finds_nothing_to_say_about_the_contract_itself() {
+    let control = Control::start(1, None).await.unwrap();
+    let probed = probed(&control, None).await;
+    assert_eq!(probed.dialect, Dialect::default());
+    assert_eq!(probed.found, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn probe_believes_a_dialect_file() {
+    let control = Control::start(1, None).await.unwrap();
+    let probed = probed(&control, Some("[send]\nttl = \"\"\n[read]\nheld = \"\"")).await;
+    assert!(!probed.dialect.short_deadlines());
+    assert_eq!(probed.dialect.read.held.as_deref(), Some(""));
+}
+
+#[rstest]
+#[case("express")]
+#[case("nest")]
+#[case("spring")]
+#[case("terse")]
+#[case("cron")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_correct_foreign_service_holds(#[case] name: &str) {
+    let result = raced(name, None).await;
+    let told =
+        result.scenarios.iter().filter_map(|row| row.failure.as_ref()).map(ToString::to_string).collect::<String>();
+    assert_eq!(result.verdict, Verdict::Held, "{told}\n{result:#?}");
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_faulty_foreign_service_is_broken(
+    #[values("express", "nest", "spring", "terse", "cron")] name: &str,
+    #[values(Fault::CheckThenTake, Fault::DoubleRelease, Fault::CancelAfterConfirm)] fault: Fault,
+) {
+    let result = raced(name, Some(fault)).await;
+    assert_eq!(result.verdict, Verdict::Broken, "{result:#?}");
+}

@@ -1,0 +1,116 @@
+//! The handle a service holds: one method an operation.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::db::{Config, Database};
+use crate::error::Error;
+use crate::item::ItemStatus;
+use crate::ledger::{Audit, LedgerPage};
+use crate::ops::cancel::Cancel;
+use crate::ops::confirm::{Confirm, ConfirmOptions};
+use crate::ops::create_item::{CreateItem, NewItem};
+use crate::ops::expire::{Expire, ExpireOptions};
+use crate::ops::get_ledger::LedgerQuery;
+use crate::ops::health::Health;
+use crate::ops::refuse::SoldOutHints;
+use crate::ops::reserve::{NewReservation, Reserve};
+use crate::ops::{audit, cancel, confirm, create_item, expire, get_item, get_ledger, get_reservation, health, reserve};
+use crate::reservation::{IdempotencyKey, Reservation};
+
+/// An inventory in a PostgreSQL database. Cheap to clone; every clone shares the connections.
+///
+/// Nothing is kept in memory that a decision depends on: any number of processes may serve one database.
+///
+/// Every method answers [`Error::Unavailable`] or [`Error::Overloaded`] after a bounded wait, and
+/// [`Error::Internal`] when the schema is missing or does not fit. A refusal is an outcome, not an error.
+#[derive(Clone)]
+pub struct Inventory {
+    database: Arc<Database>,
+    sold_out: Arc<SoldOutHints>,
+}
+
+impl Inventory {
+    /// Connects, and so proves that the configuration works. The schema need not be there yet.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] for a URL that cannot work; [`Error::Unavailable`] when the database does not answer.
+    pub async fn connect(config: &Config) -> Result<Self, Error> {
+        let inventory = Self::connect_lazily(config)?;
+        inventory.database.ping().await?;
+        Ok(inventory)
+    }
+
+    /// The same, but the first operation connects.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] for a URL that cannot work.
+    pub fn connect_lazily(config: &Config) -> Result<Self, Error> {
+        Ok(Self { database: Arc::new(Database::new(config)?), sold_out: Arc::default() })
+    }
+
+    /// Creates the schema `stockhold`, or brings it up to date. A second run, or one at the same time, does no harm.
+    pub async fn migrate(&self) -> Result<(), Error> {
+        self.database.migrate().await
+    }
+
+    /// Creates an item with its units.
+    pub async fn create_item(
+        &self,
+        new_item: NewItem,
+        idempotency_key: Option<IdempotencyKey>,
+    ) -> Result<CreateItem, Error> {
+        create_item::create_item(&self.database, new_item, idempotency_key).await
+    }
+
+    /// Reads one item; none when there is no such item.
+    pub async fn get_item(&self, item_id: Uuid) -> Result<Option<ItemStatus>, Error> {
+        get_item::get_item(&self.database, item_id).await
+    }
+
+    /// Holds units of one item for a customer until a deadline.
+    pub async fn reserve(
+        &self,
+        new_reservation: NewReservation,
+        idempotency_key: Option<IdempotencyKey>,
+    ) -> Result<Reserve, Error> {
+        reserve::reserve(&self.database, &self.sold_out, new_reservation, idempotency_key).await
+    }
+
+    /// Deducts a held reservation's units for good. Safe to repeat.
+    pub async fn confirm(&self, reservation_id: Uuid, options: ConfirmOptions) -> Result<Confirm, Error> {
+        confirm::confirm(&self.database, reservation_id, options).await
+    }
+
+    /// Gives a held reservation's units back. Safe to repeat.
+    pub async fn cancel(&self, reservation_id: Uuid) -> Result<Cancel, Error> {
+        cancel::cancel(&self.database, reservation_id).await
+    }
+
+    /// Records lapsed holds as EXPIRED and gives their units back. Safe to repeat, and to run any number of at once.
+    /// Nothing depends on it but the tidiness of the rows: a lapsed hold blocks nobody.
+    pub async fn expire(&self, options: ExpireOptions) -> Result<Expire, Error> {
+        expire::expire(&self.database, options).await
+    }
+
+    /// Reads one reservation; none when there is no such reservation.
+    pub async fn get_reservation(&self, reservation_id: Uuid) -> Result<Option<Reservation>, Error> {
+        get_reservation::get_reservation(&self.database, reservation_id).await
+    }
+
+    /// Reads a page of one item's ledger; none when there is no such item.
+    pub async fn get_ledger(&self, item_id: Uuid, query: LedgerQuery) -> Result<Option<LedgerPage>, Error> {
+        get_ledger::get_ledger(&self.database, item_id, query).await
+    }
+
+    /// Compares one item's counters with its reservations and its ledger; none when there is no such item.
+    pub async fn audit(&self, item_id: Uuid) -> Result<Option<Audit>, Error> {
+        audit::audit(&self.database, item_id).await
+    }
+
+    /// Asks the database whether it answers, and which schema it has.
+    pub async fn health(&self) -> Result<Health, Error> {
+        health::health(&self.database).await
+    }
+}

@@ -1,0 +1,72 @@
+//! Inventory reservations over PostgreSQL that never oversell, under any concurrency.
+//!
+//! At every committed state, `confirmed + active pending unexpired <= total`. Correctness comes from the database alone:
+//! any number of processes may serve at once.
+//!
+//! # The map
+//!
+//! ```text
+//! PENDING --confirm--> CONFIRMED        deducted for good
+//!    |-----cancel----> CANCELLED        given back
+//!    '--expires_at---> EXPIRED          given back; a late confirm may take the units anew (REACQUIRED)
+//! ```
+//!
+//! - **One statement.** Each operation is one SQL statement, so no lock is held across a network round trip.
+//! - **Lock order.** The item first, by ascending id, then its reservations. Whoever changes a reservation holds its
+//!   item's lock, so two changes of one item never interleave.
+//! - **Recheck.** A statement's snapshot is as old as its wait. It decides by the rows it locked (READ COMMITTED gives
+//!   their newest version) and by `clock_timestamp()` read after the lock, never by what it saw before.
+//! - **Clock.** The database's, alone. A hold is expired from the instant `expires_at <= clock`.
+//! - **Counters and ledger.** `items` carries the counters; every transition writes the counters and one ledger row in
+//!   the same statement; check constraints repeat the invariant on both.
+//!
+//! # Reading order
+//!
+//! `migrations/0001_stockhold.sql`, [`item`], [`reservation`], [`ledger`], then `ops/reserve.sql` and `ops/confirm.sql`
+//! with their `.rs`, then [`Inventory`]. The HTTP API is behind the feature `http`.
+//!
+//! # Example
+//!
+//! ```no_run
+//! use stockhold::{Config, Inventory, NewItem, CreateItem};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let inventory = Inventory::connect(&Config::new("postgres://localhost/shop")).await?;
+//! inventory.migrate().await?;
+//! let new_item = NewItem {
+//!     name: "Ticket".try_into()?,
+//!     initial_quantity: 50.try_into()?,
+//!     sku: None,
+//!     metadata: None,
+//! };
+//! if let CreateItem::Created(item) = inventory.create_item(new_item, None).await? {
+//!     println!("{} units of {}", item.available_quantity, item.id);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `cargo run -p stockhold --example shop` runs a longer one.
+
+mod db;
+mod error;
+#[cfg(feature = "http")]
+pub mod http;
+mod inventory;
+pub mod item;
+pub mod ledger;
+mod ops;
+pub mod reservation;
+mod statement;
+mod text;
+
+pub use db::{Config, Pooling, with_database_time};
+pub use error::Error;
+pub use inventory::Inventory;
+pub use ops::cancel::Cancel;
+pub use ops::confirm::{Confirm, ConfirmOptions, IfExpired};
+pub use ops::create_item::{CreateItem, NewItem};
+pub use ops::expire::{Expire, ExpireOptions, SweepLimit};
+pub use ops::get_ledger::LedgerQuery;
+pub use ops::health::Health;
+pub use ops::reserve::{NewReservation, Reserve};

@@ -1,0 +1,93 @@
+//! Create an item with its units.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use crate::db::Database;
+use crate::error::Error;
+use crate::item::{Item, ItemName, Metadata, Sku, TotalQuantity};
+use crate::reservation::{IdempotencyKey, fingerprint};
+use crate::statement::{Statement, Value};
+
+const CREATE_ITEM: Statement = Statement { name: "create_item", sql: include_str!("create_item.sql") };
+
+/// The item to create.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewItem {
+    /// What it is called.
+    pub name: ItemName,
+    /// Units it starts with.
+    pub initial_quantity: TotalQuantity,
+    /// The shop's own number for it.
+    #[serde(default)]
+    pub sku: Option<Sku>,
+    /// Whatever the shop wants to keep with it.
+    #[serde(default)]
+    pub metadata: Option<Metadata>,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CreateItem {
+    /// Created, by this call.
+    Created(Item),
+    /// Created by an earlier call under the same key; the item as it was then.
+    Replayed(Item),
+    /// The key was used for another item.
+    IdempotencyKeyReused,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    outcome: String,
+    id: Uuid,
+    name: String,
+    sku: Option<String>,
+    metadata: Json<Metadata>,
+    total_quantity: i64,
+    created_at: DateTime<Utc>,
+}
+
+pub(crate) async fn create_item(
+    database: &Database,
+    new_item: NewItem,
+    idempotency_key: Option<IdempotencyKey>,
+) -> Result<CreateItem, Error> {
+    let fingerprint = idempotency_key.is_some().then(|| fingerprint(&new_item));
+    let metadata =
+        serde_json::to_value(new_item.metadata.unwrap_or_default()).map_err(|error| CREATE_ITEM.unexpected(error))?;
+    let values = [
+        Value::Uuid(Uuid::now_v7()),
+        Value::Text(Some(new_item.name.as_str().to_owned())),
+        Value::Text(new_item.sku.map(|sku| sku.as_str().to_owned())),
+        Value::Json(metadata),
+        Value::Bigint(new_item.initial_quantity.get()),
+        Value::Text(idempotency_key.map(|key| key.as_str().to_owned())),
+        Value::Bytes(fingerprint),
+    ];
+    let answer = database.fetch(&CREATE_ITEM, &values).await?;
+    let row: Row = CREATE_ITEM.decode_first(&answer)?.ok_or_else(|| CREATE_ITEM.unexpected("no row"))?;
+    let item = Item {
+        id: row.id,
+        name: row.name,
+        sku: row.sku,
+        total_quantity: row.total_quantity,
+        available_quantity: row.total_quantity,
+        held_quantity: 0,
+        confirmed_quantity: 0,
+        version: 1,
+        metadata: row.metadata.0,
+        created_at: row.created_at,
+        updated_at: row.created_at,
+    };
+    match row.outcome.as_str() {
+        "created" => Ok(CreateItem::Created(item)),
+        "replayed" => Ok(CreateItem::Replayed(item)),
+        "key_reused" => Ok(CreateItem::IdempotencyKeyReused),
+        outcome => Err(CREATE_ITEM.unexpected(outcome)),
+    }
+}

@@ -1,0 +1,16 @@
+//! Read one reservation.
+
+use uuid::Uuid;
+
+use crate::db::Database;
+use crate::error::Error;
+use crate::reservation::Reservation;
+use crate::statement::{Statement, Value};
+
+const GET_RESERVATION: Statement = Statement { name: "get_reservation", sql: include_str!("get_reservation.sql") };
+
+/// The reservation, or none when there is no such reservation.
+pub(crate) async fn get_reservation(database: &Database, reservation_id: Uuid) -> Result<Option<Reservation>, Error> {
+    let answer = database.fetch(&GET_RESERVATION, &[Value::Uuid(reservation_id)]).await?;
+    GET_RESERVATION.decode_first(&answer)
+}

@@ -1,0 +1,54 @@
+//! Take an expired reservation's units anew and confirm it: a payment that landed late.
+
+use uuid::Uuid;
+
+use super::MOVED_COUNT_MAX;
+use crate::db::Database;
+use crate::error::Error;
+use crate::reservation::Reservation;
+use crate::statement::{Statement, Value};
+
+const REACQUIRE: Statement = Statement { name: "reacquire", sql: include_str!("reacquire.sql") };
+
+/// What became of it.
+pub(crate) enum Reacquire {
+    /// Confirmed, by this call.
+    Reacquired(Reservation),
+    /// Another call was first.
+    AlreadyConfirmed(Reservation),
+    /// Fewer units are available than the reservation had.
+    InsufficientAvailability { reservation: Reservation, available_quantity: i64 },
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    outcome: String,
+    available_quantity: i64,
+    #[sqlx(flatten)]
+    reservation: Reservation,
+}
+
+pub(crate) async fn reacquire(database: &Database, reservation_id: Uuid, item_id: Uuid) -> Result<Reacquire, Error> {
+    let values = [Value::Uuid(reservation_id)];
+    let mut moved_count = 0;
+    loop {
+        let answer = if moved_count < MOVED_COUNT_MAX {
+            database.fetch(&REACQUIRE, &values).await?
+        } else {
+            database.fetch_behind_lock(&REACQUIRE, &values, item_id).await?
+        };
+        let row: Row = REACQUIRE.decode_first(&answer)?.ok_or_else(|| REACQUIRE.unexpected("no row"))?;
+        let Row { outcome, available_quantity, reservation } = row;
+        return match outcome.as_str() {
+            "confirmed" => Ok(Reacquire::Reacquired(reservation)),
+            "already_confirmed" => Ok(Reacquire::AlreadyConfirmed(reservation)),
+            "insufficient_availability" => REACQUIRE
+                .refuse_if_certain(&answer, Reacquire::InsufficientAvailability { reservation, available_quantity }),
+            "moved" => {
+                moved_count += 1;
+                continue;
+            }
+            outcome => Err(REACQUIRE.unexpected(outcome)),
+        };
+    }
+}

@@ -1,0 +1,20 @@
+//! The operations against a real PostgreSQL: states, replays, interleavings.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod cancel;
+mod confirm;
+mod connections;
+mod create_item;
+mod expire;
+mod isolation;
+mod lock_order;
+mod pooler;
+mod reacquire;
+mod reads;
+mod reserve;
+mod schema;
+mod statements;

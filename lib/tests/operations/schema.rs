@@ -1,0 +1,187 @@
+//! The schema: it refuses what breaks a promise, belongs to nobody else, and may be applied twice.
+
+use rstest::rstest;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{ConnectOptions, Connection};
+use stockhold::{Config, Inventory};
+use uuid::Uuid;
+
+use crate::common::{Fixture, admin_url, run};
+
+const MIGRATION: &str = include_str!("../../../migrations/0001_stockhold.sql");
+
+/// Table, change, the constraint that refuses it.
+const REFUSED: &[(&str, &str, &str)] = &[
+    ("items", "held_quantity = 11", "item_never_oversold"),
+    ("items", "held_quantity = 5, confirmed_quantity = 6", "item_never_oversold"),
+    ("items", "held_quantity = -1", "item_held_not_negative"),
+    ("items", "confirmed_quantity = -1", "item_confirmed_not_negative"),
+    ("items", "total_quantity = 1000000001", "item_total_in_range"),
+    ("items", "version = 0", "item_version_positive"),
+    ("items", "name = ''", "item_name_length"),
+    ("items", "sku = ''", "item_sku_length"),
+    ("items", "metadata = '[]'", "item_metadata_is_object"),
+    ("items", "idempotency_key = 'k'", "item_key_has_fingerprint"),
+    ("reservations", "quantity = 0", "reservation_quantity_positive"),
+    ("reservations", "customer_id = ''", "reservation_customer_id_length"),
+    ("reservations", "item_id = gen_random_uuid()", "reservation_of_item"),
+    ("reservations", "expires_at = created_at", "reservation_deadline_after_creation"),
+    ("reservations", "status = 'LOST'", "reservation_status_known"),
+    ("reservations", "status = 'CONFIRMED'", "reservation_status_agrees_with_timestamps"),
+    ("reservations", "confirmed_at = now()", "reservation_status_agrees_with_timestamps"),
+    ("reservations", "status = 'CANCELLED', expired_at = expires_at", "reservation_status_agrees_with_timestamps"),
+    ("reservations", "status = 'EXPIRED'", "reservation_status_agrees_with_timestamps"),
+    ("reservations", "status = 'EXPIRED', expired_at = now()", "reservation_expired_at_deadline"),
+    ("reservations", "status = 'CONFIRMED', confirmed_at = expires_at", "reservation_confirmed_before_deadline"),
+    ("reservations", "status = 'CANCELLED', cancelled_at = expires_at", "reservation_cancelled_before_deadline"),
+    ("reservations", "idempotency_key = 'k'", "reservation_key_has_fingerprint"),
+    ("ledger", "version = 3", "ledger_one_row_per_version"),
+    ("ledger", "version = 0", "ledger_version_positive"),
+    ("ledger", "kind = 'CREATED', reservation_id = null", "ledger_starts_with_creation"),
+    ("ledger", "kind = 'LOST'", "ledger_kind_known"),
+    ("ledger", "quantity = 0", "ledger_quantity_positive"),
+    ("ledger", "reservation_id = null", "ledger_reservation_named"),
+    ("ledger", "reservation_id = gen_random_uuid()", "ledger_of_reservation"),
+    ("ledger", "item_id = gen_random_uuid()", "ledger_of_item"),
+    ("ledger", "held_quantity = 11", "ledger_never_oversold"),
+    ("ledger", "held_quantity = -1", "ledger_held_not_negative"),
+    ("ledger", "confirmed_quantity = -1", "ledger_confirmed_not_negative"),
+];
+
+#[tokio::test]
+async fn the_schema_refuses_what_breaks_a_promise() {
+    let fixture = Fixture::new().await;
+    let item = fixture.item(10).await;
+    fixture.hold(item.id, 3, 600.0).await;
+    fixture.hold(item.id, 3, 600.0).await;
+    let mut connection = fixture.connection().await;
+    for (table, change, constraint) in REFUSED {
+        let filter = if *table == "ledger" { "where version = 2" } else { "" };
+        let sql = format!("update stockhold.{table} set {change} {filter}");
+        let error = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut connection).await.unwrap_err();
+        assert_eq!(error.as_database_error().unwrap().constraint(), Some(*constraint), "{table}: {change}");
+    }
+}
+
+/// The table above has a row for every check and foreign key there is.
+#[tokio::test]
+async fn every_constraint_is_tried() {
+    let fixture = Fixture::new().await;
+    let constraints: Vec<String> = sqlx::query_scalar(
+        "select conname::text from pg_constraint
+         where connamespace = 'stockhold'::regnamespace and contype in ('c', 'f')
+         except select unnest($1::text[])",
+    )
+    .bind(REFUSED.iter().map(|(_, _, constraint)| (*constraint).to_owned()).collect::<Vec<_>>())
+    .fetch_all(&mut fixture.connection().await)
+    .await
+    .unwrap();
+    assert_eq!(constraints, Vec::<String>::new());
+}
+
+#[rstest]
+#[case("CONFIRMED", "ledger_hold_ends_once")]
+#[case("CANCELLED", "ledger_hold_ends_once")]
+#[case("EXPIRED", "ledger_hold_ends_once")]
+#[tokio::test]
+async fn the_ledger_refuses_a_second_end_of_a_hold(#[case] kind: &str, #[case] constraint: &str) {
+    let fixture = Fixture::new().await;
+    let item = fixture.item(10).await;
+    let hold = fixture.hold(item.id, 3, 600.0).await;
+    fixture.inventory.confirm(hold.id, Default::default()).await.unwrap();
+    let sql =
+        format!("insert into stockhold.ledger values ('{}', 4, '{}', '{kind}', 3, 10, 0, 3, now())", item.id, hold.id);
+    let error = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut fixture.connection().await).await.unwrap_err();
+    assert_eq!(error.as_database_error().unwrap().constraint(), Some(constraint));
+}
+
+#[tokio::test]
+async fn the_migration_may_run_again_and_at_the_same_time() {
+    let fixture = Fixture::new().await;
+    let item = fixture.item(10).await;
+    fixture.hold(item.id, 3, 600.0).await;
+    let runs: Vec<_> = (0..4)
+        .map(|_| {
+            let inventory = fixture.inventory.clone();
+            tokio::spawn(async move { inventory.migrate().await.unwrap() })
+        })
+        .collect();
+    for run in runs {
+        run.await.unwrap();
+    }
+    assert_eq!(fixture.counters(item.id).await, (3, 0, 2));
+    assert_eq!(fixture.inventory.health().await.unwrap().migration_version, Some(1));
+}
+
+#[tokio::test]
+async fn the_migration_is_one_transaction() {
+    let code: Vec<&str> = MIGRATION.lines().filter(|line| !line.starts_with("--") && !line.is_empty()).collect();
+    assert_eq!((code.first(), code.last()), (Some(&"begin;"), Some(&"commit;")));
+}
+
+/// As on Supabase: an owner that is no superuser, and two API roles that must see nothing.
+#[tokio::test]
+async fn the_migration_runs_as_an_owner_and_grants_nothing() {
+    let suffix = Uuid::now_v7().simple().to_string();
+    let (role, database) = (format!("owner_{suffix}"), format!("stockhold_test_{suffix}"));
+    let mut admin = PgConnection::connect(&admin_url()).await.unwrap();
+    let can_create_roles: bool =
+        sqlx::query_scalar("select rolsuper or rolcreaterole from pg_roles where rolname = current_user")
+            .fetch_one(&mut admin)
+            .await
+            .unwrap();
+    assert!(can_create_roles, "DATABASE_URL's role must be able to create roles for this test");
+    let known = |name: &'static str| {
+        sqlx::query_scalar::<_, bool>("select exists (select from pg_roles where rolname = $1)").bind(name)
+    };
+    let mut api_roles = Vec::new();
+    for name in ["anon", "authenticated"] {
+        if !known(name).fetch_one(&mut admin).await.unwrap() {
+            run(&mut admin, &format!("create role {name}")).await;
+            api_roles.push(name);
+        }
+    }
+    run(&mut admin, &format!("create role {role} login password 'secret'")).await;
+    run(&mut admin, &format!("grant {role} to current_user")).await;
+    run(&mut admin, &format!("create database {database} owner {role}")).await;
+
+    let options = admin_url().parse::<PgConnectOptions>().unwrap();
+    let options = options.database(&database).username(&role).password("secret");
+    let mut owner = options.connect().await.unwrap();
+    run(&mut owner, MIGRATION).await;
+    // Whatever somebody granted by hand, a second run takes away.
+    run(&mut owner, "grant usage on schema stockhold to anon; grant select on stockhold.items to anon").await;
+    run(&mut owner, MIGRATION).await;
+
+    let readable: Vec<String> = sqlx::query_scalar(
+        "select rolname || ' ' || relname from pg_roles cross join pg_class
+         where rolname in ('anon', 'authenticated') and relnamespace = 'stockhold'::regnamespace and relkind = 'r'
+         and (has_schema_privilege(rolname, 'stockhold', 'usage')
+             or has_table_privilege(rolname, pg_class.oid, 'select, insert, update, delete'))",
+    )
+    .fetch_all(&mut owner)
+    .await
+    .unwrap();
+    assert_eq!(readable, Vec::<String>::new());
+    let open: Vec<String> = sqlx::query_scalar(
+        "select relname::text from pg_class
+         where relnamespace = 'stockhold'::regnamespace and relkind = 'r'
+         and (not relrowsecurity or exists (select from pg_policy where polrelid = pg_class.oid))",
+    )
+    .fetch_all(&mut owner)
+    .await
+    .unwrap();
+    assert_eq!(open, Vec::<String>::new());
+
+    let url = sqlx::ConnectOptions::to_url_lossy(&options).to_string();
+    let inventory = Inventory::connect(&Config::new(url)).await.unwrap();
+    let item = inventory.create_item(crate::common::new_item(3), None).await.unwrap();
+    assert!(matches!(item, stockhold::CreateItem::Created(_)), "row level security stops the owner");
+    drop(inventory);
+    owner.close().await.unwrap();
+    run(&mut admin, &format!("drop database {database} with (force)")).await;
+    run(&mut admin, &format!("drop role {role}")).await;
+    for name in api_roles {
+        run(&mut admin, &format!("drop role {name}")).await;
+    }
+}

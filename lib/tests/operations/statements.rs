@@ -1,0 +1,204 @@
+//! The statements as text and as plans: FACTS section 1 turned into rules that every `.sql` keeps.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::common::{Fixture, run};
+
+struct Text {
+    name: &'static str,
+    sql: &'static str,
+    /// Values for `execute`, one for each parameter; they choose no plan, the generic one is asked for.
+    values: &'static str,
+}
+
+macro_rules! text {
+    ($name:literal, $values:literal) => {
+        Text { name: $name, sql: include_str!(concat!("../../src/ops/", $name, ".sql")), values: $values }
+    };
+}
+
+const ID: &str = "'01900000-0000-7000-8000-000000000001'";
+
+const STATEMENTS: &[Text] = &[
+    text!("create_item", "(ID, 'name', null, '{}', 5, 'key', '\\x00')"),
+    text!("get_item", "(ID)"),
+    text!("refuse", "(ID, 1, 'key')"),
+    text!("reserve", "(ID, ID, 'customer', 1, 600, 'key', '\\x00')"),
+    text!("confirm", "(ID)"),
+    text!("reacquire", "(ID)"),
+    text!("cancel", "(ID)"),
+    text!("expire", "(100, '{}')"),
+    text!("get_reservation", "(ID)"),
+    text!("get_ledger", "(ID, 0, 100)"),
+    text!("audit", "(ID)"),
+    text!("health", ""),
+];
+
+/// A statement without its comments, as its CTEs and what follows them.
+struct Parsed {
+    ctes: Vec<(String, String)>,
+    last_select: String,
+}
+
+fn parse(sql: &str) -> Parsed {
+    let lines: Vec<&str> = sql.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
+    let mut ctes: Vec<(String, String)> = Vec::new();
+    let mut last_select = String::new();
+    for line in lines {
+        let head = line.strip_prefix("with ").unwrap_or(line);
+        if let Some((name, _)) = head.split_once(" as ").filter(|_| head.ends_with('(') && !head.starts_with(' ')) {
+            ctes.push((name.to_owned(), String::new()));
+            last_select.clear();
+        } else if line.starts_with(')') {
+            last_select.clear();
+        } else if let Some((_, body)) = ctes.last_mut() {
+            body.push_str(line);
+            body.push('\n');
+            last_select.push_str(line);
+            last_select.push('\n');
+        }
+    }
+    // What follows the last CTE was counted to it as well.
+    if let Some((_, body)) = ctes.last_mut() {
+        body.truncate(body.len() - last_select.len());
+    }
+    Parsed { ctes, last_select }
+}
+
+fn words(text: &str) -> BTreeSet<&str> {
+    text.split(|character: char| !character.is_ascii_alphanumeric() && character != '_').collect()
+}
+
+#[test]
+fn every_statement_has_a_header_in_five_parts() {
+    for Text { name, sql, .. } in STATEMENTS {
+        let header: Vec<&str> = sql.lines().take_while(|line| line.starts_with("--")).collect();
+        let first = header[0].trim_start_matches("-- ");
+        assert!(first.ends_with('.') || first.ends_with(';') || header[1] == "--", "{name}: {first}");
+        let mut parts = ["-- Parameters:", "-- Locks:", "-- Recheck:", "-- Outcomes:"].iter();
+        let mut next = parts.next();
+        for line in header {
+            if next.is_some_and(|part| line.starts_with(part)) {
+                next = parts.next();
+            }
+        }
+        assert_eq!(next, None, "{name}: the header's parts, in their order");
+    }
+}
+
+/// FACTS rows 1, 3, 4, 9, 10.
+#[test]
+fn every_statement_keeps_the_rules() {
+    for Text { name, sql, .. } in STATEMENTS {
+        let Parsed { ctes, last_select } = parse(sql);
+        let code: String = sql.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
+        assert!(!last_select.contains("stockhold."), "{name}: the last select reads a table:\n{last_select}");
+        assert!(!code.contains("now()"), "{name}: now() is older than a wait");
+        assert!(!code.contains("on conflict"), "{name}: on conflict do nothing hides the row it met");
+        for (index, (cte, body)) in ctes.iter().enumerate() {
+            let is_request = cte == "request" && index == 0;
+            assert!(is_request || !body.contains('$'), "{name}: {cte} names a parameter");
+            let writes = ["insert into", "update stockhold"].iter().any(|verb| body.trim_start().starts_with(verb));
+            let read_later = ctes[index + 1..].iter().map(|(_, body)| body).chain([&last_select]);
+            let read = read_later.into_iter().any(|text| words(text).contains(cte.as_str()));
+            assert!(read || writes, "{name}: nothing reads {cte}");
+            if body.contains("for no key update") {
+                assert!(!body.contains("clock_timestamp"), "{name}: {cte} reads the clock before its lock");
+                assert!(!body.contains("reservations.status"), "{name}: {cte} tests a state where it locks");
+            }
+        }
+        for table in ["items", "reservations", "ledger"] {
+            let writers = ctes.iter().filter(|(_, body)| {
+                let body = body.trim_start();
+                body.starts_with(&format!("update stockhold.{table}"))
+            });
+            let writers: Vec<_> = writers.map(|(cte, _)| cte.as_str()).collect();
+            // `reacquire` expires other holds than the one it confirms: that one is EXPIRED, they are PENDING.
+            let allowed = if *name == "reacquire" && table == "reservations" { 2 } else { 1 };
+            assert!(writers.len() <= allowed, "{name}: {table} is updated by {writers:?}");
+        }
+    }
+}
+
+fn scans<'p>(plan: &'p Value, found: &mut Vec<(&'p str, &'p str)>) {
+    if let (Some(node), Some(relation)) = (plan["Node Type"].as_str(), plan["Relation Name"].as_str()) {
+        found.push((node, relation));
+    }
+    for child in plan["Plans"].as_array().into_iter().flatten() {
+        scans(child, found);
+    }
+}
+
+/// Tables big enough that a scan would be dear, with statistics, and again without them.
+#[tokio::test]
+async fn no_statement_scans_a_table_that_grows_and_no_index_is_idle() {
+    let fixture = Fixture::new().await;
+    let mut connection = fixture.connection().await;
+    let indexes: Vec<String> =
+        sqlx::query_scalar("select indexname::text from pg_indexes where schemaname = 'stockhold'")
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+    // A unique index guards a promise, used or not.
+    let unique: Vec<String> = sqlx::query_scalar(
+        "select relname::text from pg_index join pg_class on oid = indexrelid
+         where indisunique and relnamespace = 'stockhold'::regnamespace",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    let fill = "
+        insert into stockhold.items (id, name, metadata, total_quantity, created_at, updated_at)
+        select gen_random_uuid(), 'item', '{}', 1000000, now(), now() from generate_series(1, 2000);
+        insert into stockhold.reservations (id, item_id, customer_id, quantity, status, created_at, expires_at,
+            confirmed_at, expired_at)
+        select gen_random_uuid(), items.id, 'customer', 1,
+            case when number % 3 = 0 then 'PENDING' when number % 3 = 1 then 'CONFIRMED' else 'EXPIRED' end,
+            now() - interval '1 hour', now() - interval '1 minute',
+            case when number % 3 = 1 then now() - interval '30 minutes' end,
+            case when number % 3 = 2 then now() - interval '1 minute' end
+        from stockhold.items cross join generate_series(1, 15) as number;
+        insert into stockhold.ledger
+        select id, 1, null, 'CREATED', 1000000, 1000000, 0, 0, now() from stockhold.items;
+        insert into stockhold.ledger
+        select item_id, 1 + row_number() over (partition by item_id order by id), id, 'RESERVED', 1, 1000000, 0, 0,
+            now()
+        from stockhold.reservations";
+    run(&mut connection, "set plan_cache_mode = force_generic_plan").await;
+    run(&mut connection, fill).await;
+    let mut used = BTreeSet::new();
+    for statistics in ["none", "fresh"] {
+        if statistics == "fresh" {
+            run(&mut connection, "analyze stockhold.items, stockhold.reservations, stockhold.ledger").await;
+        }
+        for Text { name, sql, values } in STATEMENTS {
+            let values = values.replace("ID", ID);
+            let prepared = format!("{name}_{statistics}");
+            run(&mut connection, &format!("prepare {prepared} as {sql}")).await;
+            let explain = format!("explain (format json) execute {prepared}{values}");
+            let plan: Value =
+                sqlx::query_scalar(sqlx::AssertSqlSafe(explain)).fetch_one(&mut connection).await.unwrap();
+            let mut found = Vec::new();
+            scans(&plan[0]["Plan"], &mut found);
+            assert!(!found.is_empty(), "{name}: no table in the plan");
+            for (node, relation) in found {
+                assert!(node != "Seq Scan" || relation == "migrations", "{name}, statistics {statistics}: {relation}");
+            }
+            let plan = plan.to_string();
+            let indexes: BTreeSet<String> =
+                indexes.iter().filter(|index| plan.contains(&format!("\"{index}\""))).cloned().collect();
+            if ["reserve", "refuse", "reacquire", "get_item"].contains(name) {
+                assert!(
+                    indexes.contains("reservation_pending_by_item"),
+                    "{name}, statistics {statistics}: {indexes:?}"
+                );
+                assert!(!indexes.contains("reservation_pending_by_deadline"), "{name}: {indexes:?}");
+            }
+            used.extend(indexes);
+        }
+    }
+    let idle: Vec<_> = indexes.iter().filter(|index| !used.contains(*index) && !unique.contains(index)).collect();
+    assert!(idle.is_empty(), "no statement uses {idle:?}");
+}

@@ -1,0 +1,56 @@
+// `npm run test:concurrency`: the races, over two service processes that share a fresh database.
+// `-- --url https://…` races a deployment instead, and starts nothing here. Other arguments go to the harness as they are.
+
+import { build, checkToolchain } from './cargo.mjs';
+import { createDatabase } from './database.mjs';
+import { freePort } from './ports.mjs';
+import { testServerUrl } from './postgres.mjs';
+import { isStopping, onStop, runAndRead, startProcess } from './processes.mjs';
+import { startServe, withoutKeys } from './serve.mjs';
+
+export async function main(args) {
+    checkToolchain();
+    const startsNothing = args.some((arg) => /^(--url(=|$)|--help$|-h$)/.test(arg));
+    if (startsNothing) {
+        const programs = await build(['stockhold-harness']);
+        return (await race(programs, args)).code;
+    }
+    const adminUrl = await testServerUrl();
+    const programs = await build(['serve', 'stockhold-harness']);
+    return (await raceTwoServices(programs, adminUrl, args)).code;
+}
+
+/**
+ * Races two new service processes over a new database on the server of `adminUrl`.
+ * Resolves to the harness's exit code, with its output if that is `read` here.
+ */
+export async function raceTwoServices(programs, adminUrl, args, { read = false } = {}) {
+    const database = await createDatabase(adminUrl);
+    onStop(database.drop);
+    const services = [];
+    for (const number of [1, 2]) {
+        services.push(
+            await startServe({
+                program: programs.serve,
+                port: await freePort(),
+                databaseUrl: database.url,
+                env: withoutKeys(process.env),
+                logName: `serve-${number}`,
+            }),
+        );
+    }
+    const urls = services.flatMap(({ url }) => ['--url', url]);
+    const result = await race(programs, [...urls, '--database-url', database.url, ...args], { read });
+    for (const { stop } of services) await stop();
+    if (result.code !== 0 && !isStopping()) {
+        console.error(`The logs of the two services: ${services.map(({ logFile }) => logFile).join(' ')}`);
+    }
+    return result;
+}
+
+async function race(programs, args, { read = false } = {}) {
+    const program = programs['stockhold-harness'];
+    if (read) return runAndRead(program, ['race', ...args]);
+    const { code } = await startProcess(program, ['race', ...args]).exited;
+    return { code: code ?? 1 };
+}

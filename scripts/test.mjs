@@ -1,0 +1,92 @@
+// `npm test`: the Rust tests, the tests of these scripts and a short race, all of them even when one fails, on a
+// throw-away PostgreSQL (or the server of DATABASE_URL, whose role may create databases). The last line adds them up.
+
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { buildTests, checkToolchain, PROJECT } from './cargo.mjs';
+import { Complaint } from './complaint.mjs';
+import { raceTwoServices } from './concurrency.mjs';
+import { testServerUrl } from './postgres.mjs';
+import { isStopping, runAndRead } from './processes.mjs';
+
+const SHORT_RACE = ['--rounds', '3'];
+// Their output passes through here, so they do not see the terminal themselves.
+const colours = process.stdout.isTTY ? { CARGO_TERM_COLOR: 'always', FORCE_COLOR: '1' } : {};
+
+export async function main(args) {
+    if (args.length > 0) throw new Complaint('`npm test` takes no arguments: it runs everything.');
+    checkToolchain();
+    const adminUrl = await testServerUrl();
+    const programs = {};
+    const results = [
+        await step('build', async () => {
+            Object.assign(programs, await buildTests(['serve', 'stockhold-harness']));
+            return {};
+        }),
+        await step('cargo test', () => cargoTest(adminUrl)),
+        await step('scripts', () => scriptTests(programs)),
+        await step('race', () => shortRace(programs, adminUrl)),
+    ];
+    const sum = (key) => results.reduce((total, result) => total + (result[key] ?? 0), 0);
+    const [passed, failed, skipped] = ['passed', 'failed', 'skipped'].map(sum);
+    for (const { name } of results.filter((result) => result.failed > 0)) console.log(`Failed: ${name}`);
+    console.log(`\n${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`);
+    return failed > 0 || passed === 0 ? 1 : 0;
+}
+
+// A step that fails without naming a failed test (it did not compile, it crashed) counts as one failure.
+async function step(name, run) {
+    console.log(`\n── ${name} ──`);
+    let result;
+    try {
+        result = await run();
+    } catch (error) {
+        if (isStopping()) throw error;
+        console.error(error.message);
+        result = { code: 1 };
+    }
+    const failed = result.failed || (result.code ? 1 : 0);
+    return { ...result, name, failed };
+}
+
+async function cargoTest(adminUrl) {
+    const { code, output } = await runAndRead('cargo', ['test', '--workspace', '--locked', '--no-fail-fast'], {
+        ...colours,
+        DATABASE_URL: adminUrl,
+    });
+    const lines = [...output.matchAll(/^test result: \S+ (\d+) passed; (\d+) failed; (\d+) ignored;/gm)];
+    const [passed, failed, skipped] = [1, 2, 3].map((group) =>
+        lines.reduce((sum, line) => sum + Number(line[group]), 0),
+    );
+    return { code, passed, failed, skipped };
+}
+
+async function scriptTests(programs) {
+    const scripts = join(PROJECT, 'scripts');
+    const files = readdirSync(scripts).filter((file) => file.endsWith('.test.mjs'));
+    const { code, output } = await runAndRead(
+        process.execPath,
+        ['--test', '--test-reporter=spec', '--test-concurrency=2', ...files.map((file) => join(scripts, file))],
+        { ...colours, STOCKHOLD_SERVE: programs.serve ?? '', DATABASE_URL: '' },
+    );
+    const count = (key) => Number(output.match(new RegExp(`^\\S+ ${key} (\\d+)$`, 'm'))?.[1] ?? 0);
+    return {
+        code,
+        passed: count('pass'),
+        failed: count('fail') + count('cancelled'),
+        skipped: count('skipped') + count('todo'),
+    };
+}
+
+async function shortRace(programs, adminUrl) {
+    if (!programs.serve || !programs['stockhold-harness'])
+        throw new Error('The race needs the programs that were not built.');
+    const { code, output } = await raceTwoServices(programs, adminUrl, SHORT_RACE, { read: true });
+    // The last word of a scenario's line in the table is its verdict.
+    const verdicts = [...output.matchAll(/^\S+ +\d+ .* (held|skipped|undecided|broken)$/gm)].map(
+        ([, verdict]) => verdict,
+    );
+    const count = (...words) => verdicts.filter((verdict) => words.includes(verdict)).length;
+    return { code, passed: count('held'), failed: count('undecided', 'broken'), skipped: count('skipped') };
+}
