@@ -210,12 +210,12 @@ cross join rows
 where id = $item";
 
 /// A quoted literal: ids come from the target, and the target is not trusted.
-fn literal(text: &str) -> String {
+pub(crate) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''").replace(['\0', '\\'], ""))
 }
 
 /// A database error without what could hold a secret.
-fn plain(error: &sqlx::Error) -> String {
+pub(crate) fn plain(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(error) => error.message().to_owned(),
         sqlx::Error::Io(error) => error.to_string(),

@@ -23,6 +23,14 @@ pub enum Command {
     ///
     /// Example: stockhold-harness race --url http://127.0.0.1:3000 --url http://127.0.0.1:3001
     Race(Box<Race>),
+    /// Walk at random: bursts of every call there is, each ending in quiet.
+    Walk(Box<Race>),
+    /// Play schedules behind gates: calls that stop at a lock of the database, in a known order, and are seen to wait.
+    ///
+    /// Example: stockhold-harness explore --url http://127.0.0.1:3000 --database-url postgres://…
+    Explore(Box<Explore>),
+    /// Play one round (SCENARIO/ROUND/SEED) or one schedule again, as a failure prints it.
+    Replay(Box<Replay>),
     /// Check a history file again, without any deployment.
     Check(Check),
     /// Tell every scenario in words.
@@ -99,6 +107,80 @@ pub struct Check {
     /// A file that `--history` wrote.
     pub history: std::path::PathBuf,
     /// The result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where the database is, and what its tables are called.
+#[derive(Args, Clone)]
+pub struct Gated {
+    /// The deployment's database itself, not a pooler before it: gates hold locks there.
+    #[arg(long, value_name = "URL")]
+    pub database_url: Option<String>,
+    /// The table of items.
+    #[arg(long, default_value = "stockhold.items", value_name = "TABLE")]
+    pub items_table: String,
+    /// The table of reservations.
+    #[arg(long, default_value = "stockhold.reservations", value_name = "TABLE")]
+    pub reservations_table: String,
+    /// The column of the item's table that holds the id which the API shows.
+    #[arg(long, default_value = "id", value_name = "COLUMN")]
+    pub item_id_column: String,
+    /// A statement that takes the gate's lock instead of `lock table ITEMS in exclusive mode`; `{item}` stands in it.
+    #[arg(long, value_name = "SQL")]
+    pub gate_sql: Option<String>,
+    /// Hold locks in a database that is not on this machine.
+    #[arg(long)]
+    pub yes_this_database: bool,
+    /// As for `race`: a statement that gives one reservation a new deadline.
+    #[arg(long, value_name = "SQL")]
+    pub expire_sql: Option<String>,
+}
+
+/// What to explore.
+#[derive(Args)]
+pub struct Explore {
+    /// Which deployment.
+    #[command(flatten)]
+    pub deployment: Deployment,
+    /// Which database.
+    #[command(flatten)]
+    pub gated: Gated,
+    /// Calls of one schedule at most.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=3), value_name = "N")]
+    pub calls: u8,
+    /// So many schedules: those of few calls first, then those of three in an order of the seed's.
+    #[arg(long, default_value_t = 600, value_name = "N")]
+    pub schedules: usize,
+    /// Every schedule.
+    #[arg(long, conflicts_with = "schedules")]
+    pub all: bool,
+    /// Where the order of the schedules of three calls comes from.
+    #[arg(long, value_name = "S")]
+    pub seed: Option<u64>,
+    /// Print every schedule with its answers, ids and times aside: two runs of one seed print the same.
+    #[arg(long)]
+    pub transcript: bool,
+    /// No progress, only the result.
+    #[arg(long)]
+    pub quiet: bool,
+    /// The result as JSON on the output stream.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to play again.
+#[derive(Args)]
+pub struct Replay {
+    /// SCENARIO/ROUND/SEED, or a schedule such as 'row 3 A1~ B1: confirmA,deadline,expire | reserve2'.
+    pub what: String,
+    /// Which deployment.
+    #[command(flatten)]
+    pub deployment: Deployment,
+    /// Which database; a schedule needs it for its gates.
+    #[command(flatten)]
+    pub gated: Gated,
+    /// The result as JSON on the output stream.
     #[arg(long)]
     pub json: bool,
 }

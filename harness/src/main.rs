@@ -23,6 +23,7 @@ use stockhold_harness::{
 };
 
 mod cli;
+mod exploring;
 
 use cli::{Check, Cli, Command, Deployment, Race};
 
@@ -51,6 +52,9 @@ fn run(cli: Cli) -> Result<Exit> {
     runtime.block_on(async {
         match cli.command {
             Command::Race(arguments) => race(*arguments).await,
+            Command::Walk(arguments) => exploring::walk(*arguments).await,
+            Command::Explore(arguments) => exploring::explore(*arguments).await,
+            Command::Replay(arguments) => exploring::replay(*arguments).await,
             Command::Check(arguments) => check(&arguments),
             Command::List => {
                 list();
@@ -104,7 +108,7 @@ fn say(text: &str) {
 async fn race(arguments: Race) -> Result<Exit> {
     let scenarios = chosen(&arguments.scenarios)?;
     let seed = arguments.seed.unwrap_or_else(fresh_seed);
-    let run = format!("{:08x}", fresh_seed() & 0xffff_ffff);
+    let run = fresh_run();
     let quiet = arguments.quiet || arguments.json;
     if let Some(directory) = &arguments.report {
         report::vacant(directory).map_err(anyhow::Error::msg)?;
@@ -181,6 +185,10 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Scenario>> {
             scenario::find(name).with_context(|| format!("no scenario is called {name}; there are {}", known()))
         })
         .collect()
+}
+
+fn fresh_run() -> String {
+    format!("{:08x}", fresh_seed() & 0xffff_ffff)
 }
 
 fn fresh_seed() -> u64 {

@@ -33,12 +33,22 @@ pub struct Options {
     pub expire_sql: Option<String>,
     /// Whether a scenario that this deployment has no way to play leaves the verdict as it is.
     pub skipping_is_fine: bool,
+    /// Only this round, from 1.
+    pub only_round: Option<u32>,
 }
 
 impl Options {
     /// Each scenario's own number of rounds, over HTTP alone.
     pub fn new(seed: u64, run: impl Into<String>) -> Self {
-        Options { rounds: None, seed, run: run.into(), database_url: None, expire_sql: None, skipping_is_fine: true }
+        Options {
+            rounds: None,
+            seed,
+            run: run.into(),
+            database_url: None,
+            expire_sql: None,
+            skipping_is_fine: true,
+            only_round: None,
+        }
     }
 }
 
@@ -123,9 +133,9 @@ pub async fn race(
     let mut results = Vec::with_capacity(scenarios.len());
     let mut stopped = None;
     for scenario in scenarios {
-        let rounds = options.rounds.unwrap_or(scenario.rounds).max(1);
-        observer.begins(scenario, rounds);
-        let (result, halt) = play(&mut round, scenario, rounds, observer).await;
+        let rounds = Rounds::of(scenario, options);
+        observer.begins(scenario, rounds.wanted);
+        let (result, halt) = play(&mut round, scenario, &rounds, observer).await;
         observer.ended(&result);
         results.push(result);
         if let Some(halt) = halt {
@@ -135,6 +145,24 @@ pub async fn race(
     }
     let verdict = verdict(&results, options.skipping_is_fine);
     Ok(RaceResult { seed: options.seed, scenarios: results, verdict, stopped })
+}
+
+/// Which rounds to play.
+struct Rounds {
+    first: u32,
+    wanted: u32,
+    /// How many may be played until the race has taken place.
+    max: u32,
+}
+
+impl Rounds {
+    fn of(scenario: &Scenario, options: &Options) -> Self {
+        if let Some(first) = options.only_round {
+            return Rounds { first, wanted: 1, max: 1 };
+        }
+        let wanted = options.rounds.unwrap_or(scenario.rounds).max(1);
+        Rounds { first: 1, wanted, max: (2 * wanted).max(ROUNDS_MIN) }
+    }
 }
 
 /// The worst verdict. What a deployment has no way to show is left out, unless it was asked for by name, and unless
@@ -149,7 +177,7 @@ fn verdict(results: &[ScenarioResult], skipping_is_fine: bool) -> Verdict {
 async fn play(
     round: &mut Round,
     scenario: &Scenario,
-    rounds: u32,
+    rounds: &Rounds,
     observer: &mut dyn Observer,
 ) -> (ScenarioResult, Option<Stopped>) {
     let began = Instant::now();
@@ -160,9 +188,9 @@ async fn play(
     let lack = lack(round, scenario);
     let skipped = lack.is_some();
     sum.undecided.extend(lack);
-    while !skipped && (number < rounds || (number < (2 * rounds).max(ROUNDS_MIN) && !took_place(scenario, &sum))) {
+    while !skipped && (number < rounds.wanted || (number < rounds.max && !took_place(scenario, &sum))) {
         number += 1;
-        round.begin(scenario.name, number);
+        round.begin(scenario.name, rounds.first + number - 1);
         let played = play_round(round, scenario).await;
         observer.played(number);
         let mut findings = std::mem::take(&mut round.findings);

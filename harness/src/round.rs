@@ -272,7 +272,7 @@ impl Round {
     }
 
     /// Notes what calls say about holds.
-    fn absorb(&mut self, calls: &[Call]) {
+    pub(crate) fn absorb(&mut self, calls: &[Call]) {
         let behaviour = self.target.dialect().behaviour.clone();
         for call in calls {
             if let (Request::Reserve { quantity, ttl_ms, key, .. }, Some(view)) =
@@ -385,13 +385,7 @@ impl Round {
     pub fn command(&self) -> String {
         let urls: Vec<String> =
             self.target.urls().iter().map(|url| format!("--url {}", url.trim_end_matches('/'))).collect();
-        format!(
-            "stockhold-harness race {} --scenario {} --rounds {} --seed {}",
-            urls.join(" "),
-            self.scenario,
-            self.number,
-            self.root_seed
-        )
+        format!("stockhold-harness replay {}/{}/{} {}", self.scenario, self.number, self.root_seed, urls.join(" "))
     }
 
     /// The item's total.

@@ -21,6 +21,7 @@ mod repeats;
 mod resale;
 mod reserve_cancel;
 mod sweeps;
+mod walk;
 
 /// One race and its expectation.
 pub struct Scenario {
@@ -59,6 +60,7 @@ pub const SCENARIOS: &[Scenario] = &[
     availability::SCENARIO,
     refusals::SCENARIO,
     limits::SCENARIO,
+    walk::SCENARIO,
 ];
 
 /// The scenario of this name.

@@ -1,0 +1,183 @@
+//! Gates on a real PostgreSQL: whoever would touch the item stops there, is seen to wait, and goes on in a known order.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use std::{sync::Arc, time::Duration};
+
+use rstest::rstest;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use stockhold_harness::gate::{Arrival, Gatehouse, Kind, Tables};
+use tokio::{sync::Mutex, task::JoinHandle};
+
+/// A shop of an item with one unit, in a database of its own.
+struct Shop {
+    admin: PgConnection,
+    name: String,
+    url: String,
+    done: Arc<Mutex<Vec<String>>>,
+}
+
+const SCHEMA: &str = "
+create table items (id int primary key, stock int not null);
+create table holds (id int generated always as identity primary key, item_id int not null references items (id), units int not null);
+insert into items values (1, 1), (2, 1);
+";
+
+impl Shop {
+    async fn open() -> Shop {
+        let admin_url = std::env::var("DATABASE_URL").unwrap_or_default();
+        assert!(
+            !admin_url.is_empty(),
+            "this test needs DATABASE_URL: an admin URL of a PostgreSQL to make databases in"
+        );
+        let mut admin = PgConnection::connect(&admin_url).await.unwrap();
+        let name = format!("harness_gate_{}", uuid::Uuid::now_v7().simple());
+        sqlx::raw_sql(AssertSqlSafe(format!("create database {name}"))).execute(&mut admin).await.unwrap();
+        let mut url = url::Url::parse(&admin_url).unwrap();
+        url.set_path(&name);
+        let mut connection = PgConnection::connect(url.as_str()).await.unwrap();
+        sqlx::raw_sql(SCHEMA).execute(&mut connection).await.unwrap();
+        Shop { admin, name, url: url.to_string(), done: Arc::default() }
+    }
+
+    async fn gates(&self) -> Gatehouse {
+        let tables = Tables { items: "items".to_owned(), reservations: "holds".to_owned(), ..Tables::default() };
+        Gatehouse::open(&self.url, tables).await.unwrap()
+    }
+
+    /// One call of a service: its statements, on a connection of its own.
+    async fn call(&self, name: &str, sql: &str) -> JoinHandle<()> {
+        let mut connection = PgConnection::connect(&self.url).await.unwrap();
+        let (name, sql, done) = (name.to_owned(), sql.to_owned(), Arc::clone(&self.done));
+        tokio::spawn(async move {
+            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+            done.lock().await.push(name);
+        })
+    }
+
+    async fn close(mut self) {
+        let drop = format!("drop database {} with (force)", self.name);
+        sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut self.admin).await.unwrap();
+    }
+}
+
+#[rstest]
+#[case::guarded_update("update items set stock = stock - 1 where id = 1 and stock >= 1")]
+#[case::for_update(
+    "begin; select stock from items where id = 1 for update; update items set stock = 0 where id = 1; commit"
+)]
+#[case::read_modify_write("select stock from items where id = 1; update items set stock = 0 where id = 1")]
+#[case::sum_then_insert(
+    "select sum(units) from holds where item_id = 1; insert into holds (item_id, units) values (1, 1)"
+)]
+#[case::advisory("begin; select pg_advisory_xact_lock(1); update items set stock = 0 where id = 1; commit")]
+#[case::serializable(
+    "begin isolation level serializable; select stock from items; update items set stock = 0 where id = 1; commit"
+)]
+#[tokio::test]
+async fn every_strategy_stops_at_the_table_gate(#[case] sql: &str) {
+    let shop = Shop::open().await;
+    let mut gates = shop.gates().await;
+    let mut ladder = gates.close(Kind::Items, "1").await.unwrap();
+    let call = shop.call("call", sql).await;
+    assert_eq!(gates.arrival(&mut ladder, &call).await, Ok(Arrival::Waits));
+    assert!(shop.done.lock().await.is_empty());
+    gates.open_all(ladder).await.unwrap();
+    call.await.unwrap();
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_ladder_of_table_gates_lets_the_calls_go_in_the_order_of_their_arrival() {
+    let shop = Shop::open().await;
+    let mut gates = shop.gates().await;
+    let mut calls = Vec::new();
+    let mut ladder = gates.close(Kind::Items, "1").await.unwrap();
+    for number in 0..6 {
+        if number > 0 {
+            gates.behind(&mut ladder).await.unwrap();
+        }
+        // Without the gates between them, the first would be the last: it sleeps before it commits.
+        let sql = format!(
+            "begin; update items set stock = stock where id = 1; select pg_sleep({}); commit",
+            0.05 - 0.01 * f64::from(number)
+        );
+        let call = shop.call(&number.to_string(), &sql).await;
+        assert_eq!(gates.arrival(&mut ladder, &call).await, Ok(Arrival::Waits), "call {number}");
+        calls.push(call);
+    }
+    gates.open_all(ladder).await.unwrap();
+    futures::future::join_all(calls).await;
+    assert_eq!(shop.done.lock().await.concat(), "012345");
+    shop.close().await;
+}
+
+#[rstest]
+#[case::locked(Kind::Row)]
+#[case::updated(Kind::Updated)]
+#[tokio::test]
+async fn a_row_gate_holds_its_item_alone_and_serves_two_in_order(#[case] kind: Kind) {
+    let shop = Shop::open().await;
+    let mut gates = shop.gates().await;
+    let mut ladder = gates.close(kind, "1").await.unwrap();
+    let first = shop.call("first", "update items set stock = stock - 1 where id = 1").await;
+    assert_eq!(gates.arrival(&mut ladder, &first).await, Ok(Arrival::Waits));
+    let second = shop.call("second", "update items set stock = stock + 1 where id = 1").await;
+    assert_eq!(gates.arrival(&mut ladder, &second).await, Ok(Arrival::Waits));
+    let other = shop.call("other", "update items set stock = stock - 1 where id = 2").await;
+    assert_eq!(gates.arrival(&mut ladder, &other).await, Ok(Arrival::Passed));
+    let reader = shop.call("reader", "select stock from items where id = 1").await;
+    assert_eq!(gates.arrival(&mut ladder, &reader).await, Ok(Arrival::Passed));
+    gates.open_all(ladder).await.unwrap();
+    first.await.unwrap();
+    second.await.unwrap();
+    assert_eq!(shop.done.lock().await.join(" "), "other reader first second");
+    shop.close().await;
+}
+
+#[rstest]
+// A row that was only locked is not looked at again, one that was updated is.
+#[case::locked(Kind::Row, 0)]
+#[case::updated(Kind::Updated, 1)]
+#[tokio::test]
+async fn only_an_updated_row_is_rechecked_by_whoever_waited(#[case] kind: Kind, #[case] stock: i32) {
+    let shop = Shop::open().await;
+    let mut gates = shop.gates().await;
+    let mut ladder = gates.close(kind, "1").await.unwrap();
+    let sql = "create table began as select clock_timestamp() as at; \
+               update items set stock = 0 where id = 1 and clock_timestamp() < (select at from began) + interval '80 ms'";
+    let call = shop.call("late", sql).await;
+    assert_eq!(gates.arrival(&mut ladder, &call).await, Ok(Arrival::Waits));
+    tokio::time::sleep(Duration::from_millis(120)).await;
+    gates.open_all(ladder).await.unwrap();
+    call.await.unwrap();
+    let mut connection = PgConnection::connect(&shop.url).await.unwrap();
+    let left: i32 =
+        sqlx::query_scalar("select stock from items where id = 1").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(left, stock);
+    drop(connection);
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_gate_that_was_lost_says_so() {
+    let mut shop = Shop::open().await;
+    let mut gates = shop.gates().await;
+    let ladder = gates.close(Kind::Items, "1").await.unwrap();
+    let killed =
+        "select pg_terminate_backend(pid) from pg_locks where relation is not null and mode = 'ExclusiveLock' \
+                  and database = (select oid from pg_database where datname = 'NAME')"
+            .replace("NAME", &shop.name);
+    sqlx::raw_sql(AssertSqlSafe(killed)).execute(&mut shop.admin).await.unwrap();
+    assert!(gates.open_all(ladder).await.is_err_and(|error| error.contains("a gate was lost")));
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_table_that_is_not_there_is_told_by_its_name() {
+    let shop = Shop::open().await;
+    let told = Gatehouse::open(&shop.url, Tables::default()).await.err().unwrap_or_default();
+    assert!(told.contains("stockhold.items") && told.contains("--items-table"), "{told}");
+    let told = Gatehouse::open("postgres://127.0.0.1:6543/x", Tables::default()).await.err().unwrap_or_default();
+    assert!(told.contains("pooler"), "{told}");
+    shop.close().await;
+}
