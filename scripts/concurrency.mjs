@@ -1,5 +1,6 @@
 // `npm run test:concurrency`: the races, over two service processes that share a fresh database.
 // `-- --url https://…` races a deployment instead, and starts nothing here. Other arguments go to the harness as they are.
+// `npm run test:schedules`: the same for schedules behind gates.
 
 import { build, checkToolchain } from './cargo.mjs';
 import { createDatabase } from './database.mjs';
@@ -9,22 +10,27 @@ import { isStopping, onStop, runAndRead, startProcess } from './processes.mjs';
 import { startServe, withoutKeys } from './serve.mjs';
 
 export async function main(args) {
+    return run('race', args);
+}
+
+/** Runs a command of the harness against the deployment that the arguments name, or against one of our own. */
+export async function run(command, args, options) {
     checkToolchain();
     const startsNothing = args.some((arg) => /^(--url(=|$)|--help$|-h$)/.test(arg));
     if (startsNothing) {
         const programs = await build(['stockhold-harness']);
-        return (await race(programs, args)).code;
+        return (await runHarness(programs, [command, ...args])).code;
     }
     const adminUrl = await testServerUrl();
     const programs = await build(['serve', 'stockhold-harness']);
-    return (await raceTwoServices(programs, adminUrl, args)).code;
+    return (await testTwoServices(programs, adminUrl, [command, ...args], options)).code;
 }
 
 /**
- * Races two new service processes over a new database on the server of `adminUrl`.
+ * Runs a command of the harness against two new service processes over a new database on the server of `adminUrl`.
  * Resolves to the harness's exit code, with its output if that is `read` here.
  */
-export async function raceTwoServices(programs, adminUrl, args, { read = false } = {}) {
+export async function testTwoServices(programs, adminUrl, [command, ...args], { read = false, env = {} } = {}) {
     const database = await createDatabase(adminUrl);
     onStop(database.drop);
     const services = [];
@@ -34,13 +40,13 @@ export async function raceTwoServices(programs, adminUrl, args, { read = false }
                 program: programs.serve,
                 port: await freePort(),
                 databaseUrl: database.url,
-                env: withoutKeys(process.env),
+                env: { ...withoutKeys(process.env), ...env },
                 logName: `serve-${number}`,
             }),
         );
     }
     const urls = services.flatMap(({ url }) => ['--url', url]);
-    const result = await race(programs, [...urls, '--database-url', database.url, ...args], { read });
+    const result = await runHarness(programs, [command, ...urls, '--database-url', database.url, ...args], { read });
     for (const { stop } of services) await stop();
     if (result.code !== 0 && !isStopping()) {
         console.error(`The logs of the two services: ${services.map(({ logFile }) => logFile).join(' ')}`);
@@ -48,9 +54,9 @@ export async function raceTwoServices(programs, adminUrl, args, { read = false }
     return result;
 }
 
-async function race(programs, args, { read = false } = {}) {
+async function runHarness(programs, args, { read = false } = {}) {
     const program = programs['stockhold-harness'];
-    if (read) return runAndRead(program, ['race', ...args]);
-    const { code } = await startProcess(program, ['race', ...args]).exited;
+    if (read) return runAndRead(program, args);
+    const { code } = await startProcess(program, args).exited;
     return { code: code ?? 1 };
 }

@@ -6,11 +6,13 @@ import { join } from 'node:path';
 
 import { buildTests, checkToolchain, PROJECT } from './cargo.mjs';
 import { Complaint } from './complaint.mjs';
-import { raceTwoServices } from './concurrency.mjs';
+import { testTwoServices } from './concurrency.mjs';
 import { testServerUrl } from './postgres.mjs';
 import { isStopping, runAndRead } from './processes.mjs';
+import { exploreTwice } from './schedules.mjs';
 
-const SHORT_RACE = ['--rounds', '3'];
+const SHORT_RACE = ['race', '--rounds', '3'];
+const SCHEDULES = 160;
 // Their output passes through here, so they do not see the terminal themselves.
 const colours = process.stdout.isTTY ? { CARGO_TERM_COLOR: 'always', FORCE_COLOR: '1' } : {};
 
@@ -27,6 +29,7 @@ export async function main(args) {
         await step('cargo test', () => cargoTest(adminUrl)),
         await step('scripts', () => scriptTests(programs)),
         await step('race', () => shortRace(programs, adminUrl)),
+        await step('schedules', () => exploreTwice(programs, adminUrl, SCHEDULES)),
     ];
     const sum = (key) => results.reduce((total, result) => total + (result[key] ?? 0), 0);
     const [passed, failed, skipped] = ['passed', 'failed', 'skipped'].map(sum);
@@ -82,7 +85,7 @@ async function scriptTests(programs) {
 async function shortRace(programs, adminUrl) {
     if (!programs.serve || !programs['stockhold-harness'])
         throw new Error('The race needs the programs that were not built.');
-    const { code, output } = await raceTwoServices(programs, adminUrl, SHORT_RACE, { read: true });
+    const { code, output } = await testTwoServices(programs, adminUrl, SHORT_RACE, { read: true });
     // The last word of a scenario's line in the table is its verdict.
     const verdicts = [...output.matchAll(/^\S+ +\d+ .* (held|skipped|undecided|broken)$/gm)].map(
         ([, verdict]) => verdict,

@@ -158,9 +158,9 @@ pub struct Explore {
     /// Where the order of the schedules of three calls comes from.
     #[arg(long, value_name = "S")]
     pub seed: Option<u64>,
-    /// Print every schedule with its answers, ids and times aside: two runs of one seed print the same.
-    #[arg(long)]
-    pub transcript: bool,
+    /// Write every schedule with its answers to this file, ids and times aside: two runs of one seed write the same.
+    #[arg(long, value_name = "FILE")]
+    pub transcript: Option<std::path::PathBuf>,
     /// No progress, only the result.
     #[arg(long)]
     pub quiet: bool,

@@ -119,6 +119,9 @@ pub struct Explorer {
     explored: Explored,
 }
 
+/// A call on its way, and the client that makes it.
+type Sent = JoinHandle<(Client, Call)>;
+
 /// Why a play is to be made again, or not at all.
 enum Stop {
     /// The deadline came before the calls that were to precede it.
@@ -316,7 +319,7 @@ impl Explorer {
         batch: &[Step],
         stage: &mut Stage,
         ladder: &mut Ladder,
-        sent: &mut Vec<(Step, JoinHandle<(Client, Call)>, Arrival)>,
+        sent: &mut Vec<(Step, Sent, Arrival)>,
     ) -> Result<(), Stop> {
         let mut waits = false;
         for step in batch {
@@ -354,7 +357,7 @@ impl Explorer {
     }
 
     /// Sends a call on a connection of its own; the calls of a schedule go to the instances in turn.
-    fn send(&mut self, request: Request) -> JoinHandle<(Client, Call)> {
+    fn send(&mut self, request: Request) -> Sent {
         let instance = self.turn % self.idle.len();
         self.turn += 1;
         let mut client = self.idle[instance].pop().unwrap_or_else(|| {
@@ -368,7 +371,7 @@ impl Explorer {
         })
     }
 
-    async fn received(&mut self, task: JoinHandle<(Client, Call)>) -> Result<Call, Stop> {
+    async fn received(&mut self, task: Sent) -> Result<Call, Stop> {
         let (client, call) = task.await.map_err(|error| Stop::Gate(format!("a call was lost: {error}")))?;
         if !call.outcome.is_unknown() {
             self.idle[call.instance as usize].push(client);

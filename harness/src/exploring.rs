@@ -48,12 +48,12 @@ pub async fn explore(arguments: Explore) -> Result<Exit> {
     let Some(explored) = play(&arguments.deployment, &arguments.gated, &schedules, seed, quiet).await? else {
         return Ok(Exit::Unreachable);
     };
+    if let Some(path) = &arguments.transcript {
+        std::fs::write(path, transcript(&explored)).with_context(|| format!("{} cannot be written", path.display()))?;
+    }
     if arguments.json {
         say(&format!("{}\n", serde_json::to_string_pretty(&explored)?));
     } else {
-        if arguments.transcript {
-            say(&transcript(&explored));
-        }
         say(&told(&explored, known, seed));
     }
     Ok(explored.verdict().into())

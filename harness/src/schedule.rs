@@ -275,12 +275,13 @@ pub fn smaller(schedule: &Schedule) -> Vec<Schedule> {
     if let Some(last) = schedule.holds.len().checked_sub(1).filter(|last| !named(*last)) {
         let mut fewer = schedule.clone();
         fewer.holds.truncate(last);
-        candidates.push(fewer);
+        candidates.push(fewer.clone());
+        candidates.push(Schedule { total: schedule.total - schedule.holds[last].quantity, ..fewer });
     }
     if schedule.total > 1 {
         candidates.push(Schedule { total: schedule.total - 1, ..schedule.clone() });
     }
-    candidates.retain(|candidate| candidate.calls() > 0 && candidate.makes_sense().is_ok());
+    candidates.retain(|candidate| candidate.total > 0 && candidate.calls() > 0 && candidate.makes_sense().is_ok());
     candidates
 }
 
