@@ -13,6 +13,9 @@ export async function main(args) {
     return run('race', args);
 }
 
+// Our own server writes its log so that every committed state can be replayed from it; another may not.
+const evidence = () => (process.env.DATABASE_URL ? [] : ['--witness']);
+
 /** Runs a command of the harness against the deployment that the arguments name, or against one of our own. */
 export async function run(command, args, options) {
     checkToolchain();
@@ -46,7 +49,8 @@ export async function testTwoServices(programs, adminUrl, [command, ...args], { 
         );
     }
     const urls = services.flatMap(({ url }) => ['--url', url]);
-    const result = await runHarness(programs, [command, ...urls, '--database-url', database.url, ...args], { read });
+    const ours = [...urls, '--database-url', database.url, ...(command === 'race' ? evidence() : [])];
+    const result = await runHarness(programs, [command, ...ours, ...args], { read });
     for (const { stop } of services) await stop();
     if (result.code !== 0 && !isStopping()) {
         console.error(`The logs of the two services: ${services.map(({ logFile }) => logFile).join(' ')}`);

@@ -78,6 +78,10 @@ pub struct Race {
     /// {milliseconds} * interval '1 millisecond' where id = '{id}'".
     #[arg(long, requires = "database_url", value_name = "SQL")]
     pub expire_sql: Option<String>,
+    /// Replay every committed state from the database's log (logical decoding): takes wal_level = logical and the tables'
+    /// owner with the right to replicate; makes a publication and a temporary slot, and takes both away.
+    #[arg(long, requires = "database_url")]
+    pub witness: bool,
     /// Only this scenario; may be given more than once. `list` names them.
     #[arg(long = "scenario", value_name = "NAME")]
     pub scenarios: Vec<String>,

@@ -38,5 +38,6 @@ pub mod target;
 pub mod telling;
 pub mod terminal;
 pub mod verdict;
+pub mod witness;
 
 pub use race::race;

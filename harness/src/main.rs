@@ -134,6 +134,7 @@ async fn race(arguments: Race) -> Result<Exit> {
         rounds: arguments.rounds,
         database_url: arguments.database_url,
         expire_sql: arguments.expire_sql,
+        witness: arguments.witness,
         skipping_is_fine: arguments.scenarios.is_empty(),
         ..Options::new(seed, run)
     };

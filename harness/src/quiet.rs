@@ -43,6 +43,7 @@ impl Round {
         self.release_all().await;
         self.compare("after every live hold was cancelled").await;
         self.audit("after every live hold was cancelled").await?;
+        self.testify().await?;
         self.check();
         Ok(())
     }

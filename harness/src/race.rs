@@ -35,6 +35,8 @@ pub struct Options {
     pub skipping_is_fine: bool,
     /// Only this round, from 1.
     pub only_round: Option<u32>,
+    /// Whether every committed state is replayed from the database's log.
+    pub witness: bool,
 }
 
 impl Options {
@@ -48,6 +50,7 @@ impl Options {
             expire_sql: None,
             skipping_is_fine: true,
             only_round: None,
+            witness: false,
         }
     }
 }
@@ -92,6 +95,8 @@ pub struct ScenarioResult {
     pub samples: (usize, usize),
     /// Ledger versions audited.
     pub versions: usize,
+    /// Committed states replayed from the database's log.
+    pub states: usize,
     /// Why it is undecided, each reason once.
     pub undecided: Vec<String>,
     /// The first broken expectation, told.
@@ -143,6 +148,7 @@ pub async fn race(
             break;
         }
     }
+    round.leave().await?;
     let verdict = verdict(&results, options.skipping_is_fine);
     Ok(RaceResult { seed: options.seed, scenarios: results, verdict, stopped })
 }
@@ -267,6 +273,7 @@ fn gather(sum: &mut Findings, findings: Findings) {
     sum.samples.0 += findings.samples.0;
     sum.samples.1 += findings.samples.1;
     sum.versions += findings.versions;
+    sum.states += findings.states;
     for (word, count) in findings.outcomes {
         *sum.outcomes.entry(word).or_default() += count;
     }
@@ -302,6 +309,7 @@ fn result(
         overlapped: overlapped(sum),
         samples: sum.samples,
         versions: sum.versions,
+        states: sum.states,
         undecided,
         failure,
         skipped,

@@ -17,6 +17,7 @@ use crate::{
     seed::Seed,
     target::Target,
     verdict::Violation,
+    witness::Witness,
 };
 
 /// Why a round could not be played to its end.
@@ -47,6 +48,8 @@ pub struct Findings {
     pub samples: (usize, usize),
     /// Ledger versions audited.
     pub versions: usize,
+    /// Committed states replayed from the database's log.
+    pub states: usize,
 }
 
 /// The stage on which rounds are played, and the round being played.
@@ -56,6 +59,7 @@ pub struct Round {
     sampler: Option<Sampler>,
     watch: Option<Watch>,
     books: Option<Books>,
+    witness: Option<Witness>,
     expire_sql: Option<String>,
     moved: Moved,
     run: String,
@@ -83,7 +87,12 @@ impl Round {
             None => (None, None),
             Some(url) => (Some(Books::open(url).await?), Some(Books::open(url).await?)),
         };
+        let witness = match &options.database_url {
+            Some(url) if options.witness => Some(Witness::open(url, &options.run).await?),
+            _ => None,
+        };
         Ok(Round {
+            witness,
             crew: Crew::new(target.clone()),
             sampler: Some(Sampler::new(&target, watcher)),
             target,
@@ -115,6 +124,27 @@ impl Round {
         self.moved.clear();
         self.findings = Findings::default();
         self.target.recorder().record(&Event::Round { scenario: scenario.to_owned(), round: number });
+    }
+
+    /// Clears the stage for good.
+    pub async fn leave(mut self) -> Result<(), String> {
+        match self.witness.take() {
+            Some(witness) => witness.leave().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Every committed state of the round's item, where the database's log is read.
+    pub(crate) async fn testify(&mut self) -> Result<(), Halt> {
+        let Some(witness) = &mut self.witness else { return Ok(()) };
+        let (states, violations) = witness.replay(&self.item).await.map_err(Halt::Undecided)?;
+        self.findings.states += states;
+        let now = self.target.recorder().now_ns();
+        self.findings.violations.extend(violations.into_iter().map(|violation| violation.at(now)));
+        if states == 0 {
+            self.findings.undecided.push("the database's log does not speak of the item".to_owned());
+        }
+        Ok(())
     }
 
     /// Whether the ledger can be read.

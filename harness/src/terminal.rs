@@ -75,10 +75,14 @@ pub fn table(result: &RaceResult) -> String {
     );
     result.scenarios.iter().for_each(|row| text.push_str(&table_row(row)));
     let samples = result.scenarios.iter().fold((0, 0), |sum, row| (sum.0 + row.samples.0, sum.1 + row.samples.1));
+    let states: usize = result.scenarios.iter().map(|row| row.states).sum();
     let versions: usize = result.scenarios.iter().map(|row| row.versions).sum();
     text.push_str(&format!(
-        "\nseed {}; {} reads over HTTP and {} in SQL while it ran; {versions} ledger versions audited\n",
-        result.seed, samples.0, samples.1
+        "\nseed {}; {} reads over HTTP and {} in SQL while it ran; {versions} ledger versions audited{}\n",
+        result.seed,
+        samples.0,
+        samples.1,
+        if states > 0 { format!("; {states} committed states replayed") } else { String::new() },
     ));
     for row in &result.scenarios {
         for why in &row.undecided {
