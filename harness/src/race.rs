@@ -8,6 +8,9 @@ use std::{
 use serde::Serialize;
 
 use crate::{
+    drawing::Drawing,
+    interrupt::Interrupt,
+    latency::Latencies,
     round::{Findings, Halt, Round},
     scenario::Scenario,
     target::Target,
@@ -33,12 +36,22 @@ pub struct Options {
     pub expire_sql: Option<String>,
     /// Whether a scenario that this deployment has no way to play leaves the verdict as it is.
     pub skipping_is_fine: bool,
+    /// Stops the race before its end.
+    pub interrupt: Interrupt,
 }
 
 impl Options {
     /// Each scenario's own number of rounds, over HTTP alone.
     pub fn new(seed: u64, run: impl Into<String>) -> Self {
-        Options { rounds: None, seed, run: run.into(), database_url: None, expire_sql: None, skipping_is_fine: true }
+        Options {
+            rounds: None,
+            seed,
+            run: run.into(),
+            database_url: None,
+            expire_sql: None,
+            skipping_is_fine: true,
+            interrupt: Interrupt::default(),
+        }
     }
 }
 
@@ -82,12 +95,17 @@ pub struct ScenarioResult {
     pub samples: (usize, usize),
     /// Ledger versions audited.
     pub versions: usize,
+    /// Reads in a crowd of other calls that were only compared with what can have been.
+    pub loosely: usize,
     /// Why it is undecided, each reason once.
     pub undecided: Vec<String>,
     /// The first broken expectation, told.
     pub failure: Option<telling::Failure>,
     /// Whether it could not be played here.
     pub skipped: bool,
+    /// The broken round, or else the one in which most calls were under way at once.
+    #[serde(skip)]
+    pub drawing: Option<Drawing>,
 }
 
 /// What came of a race.
@@ -101,6 +119,9 @@ pub struct RaceResult {
     pub verdict: Verdict,
     /// Why the race was stopped, if it was.
     pub stopped: Option<Stopped>,
+    /// How long its calls took, by verb.
+    #[serde(rename = "latency")]
+    pub latencies: Latencies,
 }
 
 /// Why a race was stopped before its end.
@@ -122,10 +143,11 @@ pub async fn race(
     let mut round = Round::stage(target.clone(), options).await?;
     let mut results = Vec::with_capacity(scenarios.len());
     let mut stopped = None;
+    let mut latencies = Latencies::default();
     for scenario in scenarios {
         let rounds = options.rounds.unwrap_or(scenario.rounds).max(1);
         observer.begins(scenario, rounds);
-        let (result, halt) = play(&mut round, scenario, rounds, observer).await;
+        let (result, halt) = play(&mut round, scenario, rounds, &options.interrupt, &mut latencies, observer).await;
         observer.ended(&result);
         results.push(result);
         if let Some(halt) = halt {
@@ -134,7 +156,7 @@ pub async fn race(
         }
     }
     let verdict = verdict(&results, options.skipping_is_fine);
-    Ok(RaceResult { seed: options.seed, scenarios: results, verdict, stopped })
+    Ok(RaceResult { seed: options.seed, scenarios: results, verdict, stopped, latencies })
 }
 
 /// The worst verdict. What a deployment has no way to show is left out, unless it was asked for by name, and unless
@@ -150,27 +172,39 @@ async fn play(
     round: &mut Round,
     scenario: &Scenario,
     rounds: u32,
+    interrupt: &Interrupt,
+    latencies: &mut Latencies,
     observer: &mut dyn Observer,
 ) -> (ScenarioResult, Option<Stopped>) {
     let began = Instant::now();
     let mut sum = Findings::default();
     let mut failure = None;
+    let mut drawing: Option<(usize, Drawing)> = None;
     let mut stopped = None;
     let mut number = 0;
     let lack = lack(round, scenario);
     let skipped = lack.is_some();
     sum.undecided.extend(lack);
     while !skipped && (number < rounds || (number < (2 * rounds).max(ROUNDS_MIN) && !took_place(scenario, &sum))) {
+        round.begin(scenario.name, number + 1);
+        let played = tokio::select! {
+            biased;
+            () = interrupt.asked() => Err(Halt::Interrupted),
+            played = play_round(round, scenario) => played,
+        };
         number += 1;
-        round.begin(scenario.name, number);
-        let played = play_round(round, scenario).await;
         observer.played(number);
         let mut findings = std::mem::take(&mut round.findings);
         if let Err(halt) = played {
-            stopped = note(halt, &mut findings);
+            stopped = note(halt, scenario, number, &mut findings);
         }
+        round.calls.iter().for_each(|call| latencies.note(call));
+        let fullest = overlapped(&findings);
         if let Some(first) = findings.violations.first() {
             failure = Some(telling::tell(round, first));
+            drawing = round.drawing(Some(first)).map(|drawn| (fullest, drawn));
+        } else if drawing.as_ref().is_none_or(|(full, _)| fullest > *full) {
+            drawing = round.drawing(None).map(|drawn| (fullest, drawn)).or(drawing);
         }
         gather(&mut sum, findings);
         if failure.is_some() || stopped.is_some() {
@@ -180,7 +214,8 @@ async fn play(
     if !skipped && failure.is_none() && stopped.is_none() && !took_place(scenario, &sum) {
         sum.undecided.push(missing(scenario, &sum));
     }
-    let result = result(scenario, number, began.elapsed(), &sum, failure, skipped, stopped.is_some());
+    let mut result = result(scenario, number, began.elapsed(), &sum, failure, skipped, stopped.is_some());
+    result.drawing = drawing.map(|(_, drawing)| drawing);
     (result, stopped)
 }
 
@@ -202,8 +237,12 @@ async fn play_round(round: &mut Round, scenario: &Scenario) -> Result<(), Halt> 
     played.and(closed)
 }
 
-fn note(halt: Halt, findings: &mut Findings) -> Option<Stopped> {
+fn note(halt: Halt, scenario: &Scenario, number: u32, findings: &mut Findings) -> Option<Stopped> {
     match halt {
+        Halt::Interrupted => {
+            let why = format!("interrupted in round {number} of {}; what came after it was not played", scenario.name);
+            Some(Stopped { why, target: false })
+        }
         Halt::Unreachable(why) | Halt::PlainPath(why) => Some(Stopped { why, target: true }),
         Halt::Undecided(why) => {
             findings.undecided.push(why);
@@ -239,6 +278,7 @@ fn gather(sum: &mut Findings, findings: Findings) {
     sum.samples.0 += findings.samples.0;
     sum.samples.1 += findings.samples.1;
     sum.versions += findings.versions;
+    sum.loosely += findings.loosely;
     for (word, count) in findings.outcomes {
         *sum.outcomes.entry(word).or_default() += count;
     }
@@ -274,8 +314,10 @@ fn result(
         overlapped: overlapped(sum),
         samples: sum.samples,
         versions: sum.versions,
+        loosely: sum.loosely,
         undecided,
         failure,
         skipped,
+        drawing: None,
     }
 }

@@ -9,9 +9,10 @@ use std::{
 use crate::{
     books::Books,
     client::{Crew, Spread},
+    drawing::Drawing,
     history::{Call, Event, Outcome, Reason, Request},
     hold::{Fate, Hold},
-    model::Moved,
+    model::{Contract, Moved},
     race::Options,
     sampler::{Sampler, Watch},
     seed::Seed,
@@ -28,6 +29,8 @@ pub enum Halt {
     PlainPath(String),
     /// Too much is unknown to go on.
     Undecided(String),
+    /// Whoever started the race wants it to end.
+    Interrupted,
 }
 
 /// What the rounds of a scenario brought to light.
@@ -47,6 +50,8 @@ pub struct Findings {
     pub samples: (usize, usize),
     /// Ledger versions audited.
     pub versions: usize,
+    /// Reads that were only compared with what can have been.
+    pub loosely: usize,
 }
 
 /// The stage on which rounds are played, and the round being played.
@@ -58,6 +63,7 @@ pub struct Round {
     books: Option<Books>,
     expire_sql: Option<String>,
     moved: Moved,
+    raced_ns: Option<(u64, u64)>,
     run: String,
     root_seed: u64,
     /// Choices of this round.
@@ -91,6 +97,7 @@ impl Round {
             books,
             expire_sql: options.expire_sql.clone(),
             moved: Moved::new(),
+            raced_ns: None,
             run: options.run.clone(),
             root_seed: options.seed,
             seed: Seed::new(options.seed),
@@ -113,6 +120,7 @@ impl Round {
         self.calls.clear();
         self.holds.clear();
         self.moved.clear();
+        self.raced_ns = None;
         self.findings = Findings::default();
         self.target.recorder().record(&Event::Round { scenario: scenario.to_owned(), round: number });
     }
@@ -247,7 +255,9 @@ impl Round {
         if let Some(sampler) = self.sampler.take() {
             self.watch = Some(sampler.watch(self.item.clone(), self.total));
         }
+        let from_ns = self.target.recorder().now_ns();
         let calls = self.burst(requests, moment).await;
+        self.raced_ns = Some((from_ns, self.target.recorder().now_ns()));
         for call in &calls {
             let word = format!("{} {}", call.request.verb(), outcome_word(&call.outcome));
             *self.findings.outcomes.entry(word).or_default() += 1;
@@ -365,6 +375,13 @@ impl Round {
     /// Deadlines that were moved by SQL.
     pub fn moved(&self) -> &Moved {
         &self.moved
+    }
+
+    /// The round as it was, to be drawn.
+    pub fn drawing(&self, violation: Option<&Violation>) -> Option<Drawing> {
+        let contract = Contract::from(self.target.dialect());
+        let drawing = Drawing::of(&self.calls, contract, &self.moved, self.raced_ns, violation)?;
+        Some(Drawing { round: self.number, ..drawing })
     }
 
     pub(crate) fn parts(&mut self) -> (&mut Option<Books>, &str, i64) {
