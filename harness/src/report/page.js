@@ -2,6 +2,8 @@
 // It asks the network for nothing and keeps nothing.
 'use strict';
 
+const HINT = 'Point at a call to read it. Drag to move; Ctrl and the wheel, or + and −, to look closer.';
+
 for (const figure of document.querySelectorAll('figure.drawing')) lookCloser(figure);
 for (const button of document.querySelectorAll('button[data-copy]')) copies(button);
 openNamed();
@@ -86,12 +88,13 @@ function lookCloser(figure) {
         const { x, y } = place(event, lanes);
         const reach = ((to - from) / lanes.clientWidth) * 6;
         const call = calls().at(Math.floor(y * lanes.viewBox.baseVal.height), from + (to - from) * x, reach);
-        readout.textContent = call?.text ?? 'Point at a call to read it. Drag to move, Ctrl and the wheel to look closer.';
+        readout.textContent = call?.text ?? HINT;
+        readout.classList.toggle('call', Boolean(call));
         readout.classList.toggle('shows', call?.marked ?? false);
     });
 
     tools.hidden = readout.hidden = false;
-    readout.textContent = 'Point at a call to read it. Drag to move, Ctrl and the wheel to look closer.';
+    readout.textContent = HINT;
     show(from, to);
 }
 

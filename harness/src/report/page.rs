@@ -1,11 +1,12 @@
-//! The page: the verdict and what it rests on come first, then what broke, then every race, then what was not checked.
+//! The page: the verdict and what it rests on come first, then what was played and what broke, then every race, then what
+//! was not checked.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{
     Setting, THEME, scenario,
     sections::{control, evidence, latency, section},
-    text::{counted, grouped, spelt_out},
+    text::{counted, grouped, ms, spelt_out},
 };
 use crate::{
     race::{RaceResult, ScenarioResult},
@@ -41,8 +42,8 @@ pub fn html(result: &RaceResult, setting: &Setting) -> String {
             body {
                 (header(result, setting, &subject))
                 main {
-                    @for row in result.scenarios.iter().filter(|row| row.failure.is_some()) { (scenario::failure(row)) }
                     (table(result))
+                    @for row in result.scenarios.iter().filter(|row| row.failure.is_some()) { (scenario::failure(row)) }
                     (races(result))
                     @for one in &setting.sections { (section(one)) }
                     (latency(result))
@@ -89,7 +90,7 @@ fn header(result: &RaceResult, setting: &Setting, subject: &str) -> Markup {
                 div { dt { "Seed" } dd { (result.seed) } }
                 div { dt { "Run" } dd { (spelt_out(&setting.run)) } }
                 div { dt { "Began" } dd { time datetime=(setting.began.to_rfc3339()) { (setting.began.format("%Y-%m-%d %H:%M UTC")) } } }
-                div { dt { "Took" } dd { (format!("{:.1} s", took_ms as f64 / 1_000.0)) } }
+                div { dt { "Took" } dd { (ms(took_ms * 1_000)) } }
                 div { dt { "Answered calls" } dd { (grouped(calls as u64)) } }
             }
         }
@@ -190,7 +191,7 @@ fn table(result: &RaceResult) -> Markup {
                     tbody {
                         @for row in &result.scenarios {
                             tr {
-                                th scope="row" { a href={ "#race-" (row.scenario) } { (row.scenario) } }
+                                th scope="row" { a href={ "#" (if row.failure.is_some() { "broken-" } else { "race-" }) (row.scenario) } { (row.scenario) } }
                                 td { span class={ "verdict " (word(row)) } { (glyph(word(row))) (word(row)) } }
                                 td.number { (row.rounds) }
                                 td.outcomes.narrow-not {
@@ -198,7 +199,7 @@ fn table(result: &RaceResult) -> Markup {
                                 }
                                 td.number.narrow-not { (if row.overlapped > 0 { row.overlapped.to_string() } else { "–".to_owned() }) }
                                 td.number.narrow-not { (spread(row)) }
-                                td.number { (format!("{:.1} s", row.took_ms as f64 / 1_000.0)) }
+                                td.number { (ms(row.took_ms * 1_000)) }
                             }
                         }
                     }

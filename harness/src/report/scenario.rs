@@ -49,6 +49,8 @@ fn layer(layer: &str) -> &'static str {
 }
 
 fn events(failure: &Failure) -> Markup {
+    // They are padded to stand below each other; what all of them are padded with is not needed.
+    let pad = failure.events.iter().map(|event| event.len() - event.trim_start().len()).min().unwrap_or(0);
     let marked = |index: usize| failure.marks.get(index).copied().unwrap_or(false);
     html! {
         h3 { "What happened around it" }
@@ -56,7 +58,7 @@ fn events(failure: &Failure) -> Markup {
             @for (index, event) in failure.events.iter().enumerate() {
                 li.shows[marked(index)] {
                     @if marked(index) { span.mark { span aria-hidden="true" { "▶" } span.unseen { "Shows it: " } } }
-                    code { (spelt_out(event.trim())) }
+                    code { (spelt_out(&event[pad..])) }
                 }
             }
         }

@@ -49,9 +49,12 @@ pub(super) fn script_json(value: &impl serde::Serialize) -> String {
 pub(super) fn ms(us: u64) -> String {
     let ms = us as f64 / 1_000.0;
     match us {
-        0..10_000 => format!("{ms:.2} ms"),
-        10_000..1_000_000 => format!("{ms:.1} ms"),
-        _ => format!("{:.2} s", ms / 1_000.0),
+        0 => "0 ms".to_owned(),
+        1..10_000 => format!("{ms:.2} ms"),
+        10_000..100_000 => format!("{ms:.1} ms"),
+        100_000..1_000_000 => format!("{ms:.0} ms"),
+        1_000_000..100_000_000 => format!("{:.2} s", ms / 1_000.0),
+        _ => format!("{:.0} s", ms / 1_000.0),
     }
 }
 
@@ -86,7 +89,8 @@ mod tests {
 
     #[test]
     fn numbers_are_as_long_as_they_say_something() {
-        assert_eq!([ms(7), ms(12_345), ms(1_234_567)], ["0.01 ms", "12.3 ms", "1.23 s"]);
+        assert_eq!([ms(0), ms(7), ms(12_345), ms(123_456)], ["0 ms", "0.01 ms", "12.3 ms", "123 ms"]);
+        assert_eq!([ms(1_234_567), ms(123_456_789)], ["1.23 s", "123 s"]);
         assert_eq!([grouped(7), grouped(1_000), grouped(1_234_567)], ["7", "1,000", "1,234,567"]);
     }
 }
