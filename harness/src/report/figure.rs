@@ -60,7 +60,8 @@ pub(super) fn figure(drawing: &Drawing, id: &str) -> Markup {
 /// The part that is shown at first: the focus and a little around it, or all where that is not much more.
 fn view(drawing: &Drawing) -> (u64, u64) {
     let (from, to) = drawing.focus_us;
-    let margin = ((to - from) / 20).max(drawing.span_us / 2_000).max(1);
+    // One call alone says little: some of what was under way around it belongs to it.
+    let margin = ((to - from) / 20).max((drawing.span_us / 16).saturating_sub(to - from) / 2).max(1);
     let (from, to) = (from.saturating_sub(margin), (to + margin).min(drawing.span_us));
     if (to - from) * 10 >= drawing.span_us * 8 { (0, drawing.span_us) } else { (from, to) }
 }
@@ -211,9 +212,10 @@ fn lanes(drawing: &Drawing, (from, to): (u64, u64), lane_px: f64, id: &str) -> M
                 }
                 @for bar in marked.iter().take(TITLED_MAX) {
                     @let (class, part) = look(bar.kind);
+                    @let part = part.max(0.6);
                     g.failing {
                         title { (spelt_out(&told(bar))) }
-                        (line(class, &path([*bar].into_iter()), (lane_px * part).max(1.5)))
+                        (line(class, &path([*bar].into_iter()), (lane_px * part).max(2.5)))
                         (line("tick", &ticks([*bar].into_iter(), part), 2.0))
                     }
                 }
