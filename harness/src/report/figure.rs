@@ -15,6 +15,8 @@ const TICKED_MAX: usize = 2_000;
 const TITLED_MAX: usize = 500;
 /// The band is drawn in no more slices than this.
 const SLICES_MAX: u64 = 8_000;
+/// So few marked calls are pointed at from the margin.
+const POINTED_MAX: usize = 12;
 const DENSITY_PARTS: usize = 300;
 
 /// How a kind of call is drawn: its class, what the legend calls it, its thickness as a part of its lane.
@@ -33,7 +35,7 @@ pub(super) fn figure(drawing: &Drawing, id: &str) -> Markup {
         figure.drawing data-span=(drawing.span_us) data-from=(from) data-to=(to) data-focus=(format!("{from} {to}")) {
             figcaption { (caption(drawing)) }
             div.tools hidden role="group" aria-label="What the drawing shows" {
-                button type="button" data-act="focus" { "The race" }
+                button type="button" data-act="focus" { (if drawing.instant_us.is_some() { "What broke" } else { "The race" }) }
                 button type="button" data-act="whole" { "Whole round" }
                 button type="button" data-act="closer" aria-label="Closer" { "+" }
                 button type="button" data-act="farther" aria-label="Farther" { "−" }
@@ -199,7 +201,11 @@ fn lanes(drawing: &Drawing, (from, to): (u64, u64), lane_px: f64, id: &str) -> M
     );
     html! {
         div.plot {
-            div.labels aria-hidden="true" { span.turned { (if drawing.packed { "calls" } else { "clients" }) } }
+            div.labels aria-hidden="true" { span.turned { (if drawing.packed { "calls" } else { "clients" }) }
+                @if marked.len() <= POINTED_MAX {
+                    @for bar in &marked { span.here style=(format!("top:{:.2}%", (bar.lane as f64 + 0.5) / drawing.lanes as f64 * 100.0)) { "▶" } }
+                }
+            }
             svg.lanes id=(id) viewBox=(format!("{from} 0 {} {}", to - from, drawing.lanes)) preserveAspectRatio="none" role="img"
                 height=(format!("{height:.0}")) aria-label=(words) tabindex="0" {
                 (instant(drawing, drawing.lanes))

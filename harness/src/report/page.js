@@ -96,6 +96,8 @@ function lookCloser(figure) {
     tools.hidden = readout.hidden = false;
     readout.textContent = HINT;
     show(from, to);
+    // In a race that is not opened yet the axis has no width.
+    new ResizeObserver(() => drawAxis(axis, from, to)).observe(axis);
 }
 
 // Where in an element a pointer is, as parts of its width and height.
@@ -152,6 +154,7 @@ function reader(script) {
 }
 
 function drawAxis(axis, from, to) {
+    if (axis.clientWidth === 0) return;
     const rough = (to - from) / Math.max(2, Math.floor(axis.clientWidth / 110));
     const power = 10 ** Math.floor(Math.log10(rough));
     const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough);

@@ -45,7 +45,7 @@ pub fn html(result: &RaceResult, setting: &Setting) -> String {
                     (table(result))
                     @for row in result.scenarios.iter().filter(|row| row.failure.is_some()) { (scenario::failure(row)) }
                     (races(result))
-                    @for one in &setting.sections { (section(one)) }
+                    @for (number, one) in setting.sections.iter().enumerate() { (section(one, number)) }
                     (latency(result))
                     (control(&setting.control))
                     (evidence(result, setting))
@@ -82,7 +82,7 @@ fn header(result: &RaceResult, setting: &Setting, subject: &str) -> Markup {
         header class=(word) {
             p.what { "stockhold-harness" span aria-hidden="true" { " · " } (if setting.checked.is_some() { "check" } else { "race" }) }
             h1 { (glyph(word)) (title(result)) }
-            p.lead { (spelt_out(&lead(result))) }
+            p.lead { (spelt_out(&lead(result, setting))) }
             @if let Some(stopped) = &result.stopped { p.stopped { strong { "Stopped early: " } (spelt_out(&stopped.why)) "." } }
             p.level { strong { "Evidence: " } (evidence_level(result, setting)) ". " a href="#evidence" { "What it proves, and what not" } }
             dl.facts {
@@ -118,7 +118,15 @@ pub(super) fn word(row: &ScenarioResult) -> &'static str {
 }
 
 /// The verdict in a sentence.
-fn lead(result: &RaceResult) -> String {
+fn lead(result: &RaceResult, setting: &Setting) -> String {
+    if setting.checked.is_some() {
+        return match result.verdict {
+            Verdict::Held => "Some order of the calls explains every answer.",
+            Verdict::Undecided => "Neither an order that explains every answer was found, nor that there is none.",
+            Verdict::Broken => "No order of the calls explains every answer.",
+        }
+        .to_owned();
+    }
     let named = |wanted: &str| -> Vec<&str> {
         result.scenarios.iter().filter(|row| word(row) == wanted).map(|row| row.scenario).collect()
     };
@@ -184,7 +192,7 @@ fn table(result: &RaceResult) -> Markup {
             div.scroll tabindex="0" role="region" aria-labelledby="scenarios" {
                 table.scenarios {
                     thead { tr {
-                        th scope="col" { "Scenario" } th scope="col" { "Verdict" } th.number scope="col" { "Rounds" }
+                        th scope="col" { "Scenario" } th scope="col" { "Verdict" } th.number.narrow-not scope="col" { "Rounds" }
                         th.narrow-not scope="col" { "Outcomes" } th.number.narrow-not scope="col" { "At once" }
                         th.number.narrow-not scope="col" { "Burst spread" } th.number scope="col" { "Time" }
                     } }
@@ -193,7 +201,7 @@ fn table(result: &RaceResult) -> Markup {
                             tr {
                                 th scope="row" { a href={ "#" (if row.failure.is_some() { "broken-" } else { "race-" }) (row.scenario) } { (row.scenario) } }
                                 td { span class={ "verdict " (word(row)) } { (glyph(word(row))) (word(row)) } }
-                                td.number { (row.rounds) }
+                                td.number.narrow-not { (row.rounds) }
                                 td.outcomes.narrow-not {
                                     @for (count, word) in sorted(row) { span { b { (grouped(count)) } " " (spelt_out(&word.replace('_', " "))) } " " }
                                 }
@@ -221,7 +229,7 @@ fn races(result: &RaceResult) -> Markup {
     html! {
         section aria-labelledby="races" {
             h2 #races { "The races" }
-            @for row in &result.scenarios { (scenario::race(row)) }
+            @for row in &result.scenarios { (scenario::race(row, result.scenarios.len() == 1)) }
         }
     }
 }

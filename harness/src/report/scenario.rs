@@ -19,7 +19,7 @@ pub(super) fn failure(row: &ScenarioResult) -> Markup {
     let id = format!("broken-{}", row.scenario);
     html! {
         section.failure aria-labelledby=(id) {
-            h2 id=(id) { (glyph("broken")) (row.scenario) " broke" @if row.rounds > 0 { " in round " (failure.round) } }
+            h2 id=(id) { (glyph("broken")) (row.scenario) " broke" @if scenario::find(row.scenario).is_some() { " in round " (failure.round) } }
             p.sentence { (spelt_out(&failure.what)) }
             dl.facts {
                 div { dt { "Found by" } dd { (failure.layer) span.aside { (layer(&failure.layer)) } } }
@@ -76,10 +76,10 @@ fn reproduce(failure: &Failure) -> Markup {
 }
 
 /// A race in words, and one of its rounds. What broke is drawn where it is told, and not twice.
-pub(super) fn race(row: &ScenarioResult) -> Markup {
+pub(super) fn race(row: &ScenarioResult, open: bool) -> Markup {
     let most = row.outcomes.values().copied().max().unwrap_or(0).max(1);
     html! {
-        details.race id={ "race-" (row.scenario) } {
+        details.race id={ "race-" (row.scenario) } open[open] {
             summary {
                 h3 { (row.scenario) }
                 span class={ "verdict " (word(row)) } { (glyph(word(row))) (word(row)) }

@@ -9,28 +9,47 @@ use super::{
 };
 use crate::{control::Kill, race::RaceResult};
 
-/// A table as it was given.
-pub(super) fn section(section: &Section) -> Markup {
-    let id: String =
-        section.title.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' }).collect();
+/// A table of words. On a phone its rows stand below each other, each cell with its column's name; so that it is a table
+/// even then, each part says what it is.
+fn words(id: &str, columns: &[&str], rows: &[Vec<Markup>]) -> Markup {
     html! {
-        section aria-labelledby=(id) {
-            h2 id=(id) { (spelt_out(&section.title)) }
-            p { (spelt_out(&section.words)) }
-            div.scroll tabindex="0" role="region" aria-labelledby=(id) {
-                table {
-                    thead { tr { @for column in &section.columns { th scope="col" { (spelt_out(column)) } } } }
-                    tbody {
-                        @for row in &section.rows {
-                            tr {
-                                @for (index, cell) in row.iter().enumerate() {
-                                    @if index == 0 { th scope="row" { (spelt_out(cell)) } } @else { td { (spelt_out(cell)) } }
+        div.scroll tabindex="0" role="region" aria-labelledby=(id) {
+            table.wordy role="table" aria-labelledby=(id) {
+                thead role="rowgroup" {
+                    tr role="row" { @for column in columns { th scope="col" role="columnheader" { (spelt_out(column)) } } }
+                }
+                tbody role="rowgroup" {
+                    @for row in rows {
+                        tr role="row" {
+                            @for (index, cell) in row.iter().enumerate() {
+                                @if index == 0 {
+                                    th scope="row" role="rowheader" { (cell) }
+                                } @else {
+                                    td role="cell" data-label=(columns.get(index).copied().unwrap_or_default()) { (cell) }
                                 }
                             }
                         }
                     }
                 }
             }
+        }
+    }
+}
+
+fn text(text: &str) -> Markup {
+    html! { (spelt_out(text)) }
+}
+
+/// A table as it was given.
+pub(super) fn section(section: &Section, number: usize) -> Markup {
+    let id = format!("section-{number}");
+    let columns: Vec<&str> = section.columns.iter().map(String::as_str).collect();
+    let rows: Vec<Vec<Markup>> = section.rows.iter().map(|row| row.iter().map(|cell| text(cell)).collect()).collect();
+    html! {
+        section aria-labelledby=(id) {
+            h2 id=(id) { (spelt_out(&section.title)) }
+            p { (spelt_out(&section.words)) }
+            (words(&id, &columns, &rows))
         }
     }
 }
@@ -69,31 +88,20 @@ pub(super) fn latency(result: &RaceResult) -> Markup {
 
 /// What came of the control's planted faults.
 pub(super) fn control(kills: &[Kill]) -> Markup {
+    let row = |kill: &Kill| {
+        let found = match &kill.found_by {
+            Some(layer) => html! { span.verdict.held { (glyph("held")) (layer) } },
+            None => html! { span.verdict.broken { (glyph("broken")) "escaped" } },
+        };
+        vec![html! { code { (kill.fault) } }, text(kill.scenario), found, text(&kill.what)]
+    };
+    let rows: Vec<Vec<Markup>> = kills.iter().map(row).collect();
     html! {
         @if !kills.is_empty() {
             section aria-labelledby="control" {
                 h2 #control { "The control" }
                 p { "Before the target was raced, so was a built-in service with a planted fault: an instrument that cannot fail proves nothing." }
-                div.scroll tabindex="0" role="region" aria-labelledby="control" {
-                    table {
-                        thead { tr {
-                            th scope="col" { "Planted fault" } th scope="col" { "Scenario" } th scope="col" { "Found by" } th scope="col" { "What it said" }
-                        } }
-                        tbody {
-                            @for kill in kills {
-                                tr {
-                                    th scope="row" { code { (kill.fault) } }
-                                    td { (kill.scenario) }
-                                    td { @match &kill.found_by {
-                                        Some(layer) => { span.verdict.held { (glyph("held")) (layer) } }
-                                        None => { span.verdict.broken { (glyph("broken")) "escaped" } }
-                                    } }
-                                    td { (spelt_out(&kill.what)) }
-                                }
-                            }
-                        }
-                    }
-                }
+                (words("control", &["Planted fault", "Scenario", "Found by", "What it said"], &rows))
             }
         }
     }
@@ -133,26 +141,18 @@ pub(super) fn evidence(result: &RaceResult, setting: &Setting) -> Markup {
             "that it would find every fault",
         ),
     ];
+    let row = |(name, had, proves, not): &(&str, Option<String>, &str, &str)| {
+        let had = match had {
+            Some(had) => html! { span.verdict.held { (glyph("held")) (had) } },
+            None => html! { span.verdict.skipped { (glyph("skipped")) "none" } },
+        };
+        vec![text(name), had, text(proves), text(not)]
+    };
+    let rows: Vec<Vec<Markup>> = rows.iter().map(row).collect();
     html! {
         section aria-labelledby="evidence" {
             h2 #evidence { "What the evidence proves" }
-            div.scroll tabindex="0" role="region" aria-labelledby="evidence" {
-                table {
-                    thead { tr { th scope="col" { "Evidence" } th scope="col" { "In this run" } th scope="col" { "Proves" } th scope="col" { "Does not show" } } }
-                    tbody {
-                        @for (name, had, proves, not) in &rows {
-                            tr.absent[had.is_none()] {
-                                th scope="row" { (name) }
-                                td { @match had {
-                                    Some(had) => { span.verdict.held { (glyph("held")) (had) } }
-                                    None => { span.verdict.skipped { (glyph("skipped")) "none" } }
-                                } }
-                                td { (proves) } td { (not) }
-                            }
-                        }
-                    }
-                }
-            }
+            (words("evidence", &["Evidence", "In this run", "Proves", "Does not show"], &rows))
         }
     }
 }
