@@ -177,7 +177,7 @@ fn interrupt(place: Option<Place>) -> Result<Interrupt> {
         stop.stop();
         signals.next().await;
         place.iter().for_each(Place::abandon);
-        eprintln!("stockhold-harness: stopped twice; nothing was written");
+        eprintln!("stockhold-harness: interrupted twice; what was not written by now is not written");
         std::process::exit(Exit::Undecided.code().into());
     });
     Ok(interrupt)

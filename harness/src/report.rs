@@ -25,6 +25,9 @@ pub use summary::{FORMAT, summary};
 /// Colours, type and spacing, for any page of the harness.
 pub const THEME: &str = include_str!("report/theme.css");
 
+/// A report has four files: each can come in between once.
+const ATTEMPTS: usize = 5;
+
 /// What else a report must say of a run.
 #[derive(Clone, Debug)]
 pub struct Setting {
@@ -133,9 +136,13 @@ impl Place {
         Ok(())
     }
 
-    /// What could not be finished is not left behind.
+    /// What could not be finished is not left behind. Whoever is still writing there may put a file into it meanwhile.
     pub fn abandon(&self) {
-        let _ = fs::remove_dir_all(&self.unfinished);
+        for _ in 0..ATTEMPTS {
+            if fs::remove_dir_all(&self.unfinished).is_ok() || !self.unfinished.exists() {
+                break;
+            }
+        }
     }
 }
 

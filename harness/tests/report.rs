@@ -310,16 +310,12 @@ async fn an_interrupted_race_keeps_what_it_saw_and_never_counts_as_held(
     assert!(report::html(&result, &Setting::new("test")).contains("Stopped early"));
 }
 
+/// Races until the first scenario has begun, sends signals, and resolves to the exit code.
 #[cfg(unix)]
-#[rstest]
-#[case::by_a_person("INT")]
-#[case::by_a_ci("TERM")]
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ctrl_c_writes_a_whole_report_of_what_was_played(#[case] signal: &str) {
+async fn interrupted(folder: &Folder, signals: &[&str]) -> Option<i32> {
     use tokio::io::{AsyncBufReadExt, BufReader};
 
     let control = Control::start(2, None).await.unwrap();
-    let folder = Folder::new();
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_stockhold-harness"));
     command.arg("race").args(control.urls.iter().flat_map(|url| ["--url".to_owned(), url.to_string()]));
     command.args(["--rounds", "2000", "--report", "report"]).current_dir(&folder.0);
@@ -334,16 +330,38 @@ async fn ctrl_c_writes_a_whole_report_of_what_was_played(#[case] signal: &str) {
     // While it races, nothing of the report is to be seen.
     assert_eq!(folder.names(), [""; 0]);
     let pid = harness.id().unwrap().to_string();
-    let told = std::process::Command::new("kill").args([format!("-{signal}"), pid]).status().unwrap();
-    assert!(told.success());
-    let status = harness.wait().await.unwrap();
-    assert_eq!((status.code(), folder.names()), (Some(2), vec!["report".to_owned()]));
+    for signal in signals {
+        std::process::Command::new("kill").args([format!("-{signal}"), pid.clone()]).output().unwrap();
+    }
+    harness.wait().await.unwrap().code()
+}
+
+#[cfg(unix)]
+#[rstest]
+#[case::by_a_person("INT")]
+#[case::by_a_ci("TERM")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ctrl_c_writes_a_whole_report_of_what_was_played(#[case] signal: &str) {
+    let folder = Folder::new();
+    assert_eq!(interrupted(&folder, &[signal]).await, Some(2));
+    assert_eq!(folder.names(), ["report"]);
     let directory = folder.0.join("report");
     assert_eq!(names(&directory), FILES);
     let summary = std::fs::read_to_string(directory.join("summary.json")).unwrap();
     assert!(summary.contains("interrupted in round 1 of burst"), "{summary}");
     let history = offline::read(std::fs::File::open(directory.join("history.jsonl")).unwrap()).unwrap();
     assert!(history.check(Limits::default()).verdict <= Verdict::Undecided);
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_ctrl_c_leaves_a_whole_report_or_none() {
+    for _ in 0..5 {
+        let folder = Folder::new();
+        assert_eq!(interrupted(&folder, &["INT", "INT"]).await, Some(2));
+        let whole = folder.names() == ["report"] && names(&folder.0.join("report")) == FILES;
+        assert!(whole || folder.names().is_empty(), "{:?}", folder.names());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

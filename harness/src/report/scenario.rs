@@ -77,6 +77,9 @@ fn reproduce(failure: &Failure) -> Markup {
 
 /// A race in words, and one of its rounds. What broke is drawn where it is told, and not twice.
 pub(super) fn race(row: &ScenarioResult, open: bool) -> Markup {
+    let played = scenario::find(row.scenario);
+    let answers =
+        if played.is_some() { "Answers of the race proper, all rounds together" } else { "Answers, all together" };
     let most = row.outcomes.values().copied().max().unwrap_or(0).max(1);
     html! {
         details.race id={ "race-" (row.scenario) } open[open] {
@@ -84,11 +87,11 @@ pub(super) fn race(row: &ScenarioResult, open: bool) -> Markup {
                 h3 { (row.scenario) }
                 span class={ "verdict " (word(row)) } { (glyph(word(row))) (word(row)) }
             }
-            @if let Some(scenario) = scenario::find(row.scenario) { (told(scenario)) }
+            @if let Some(scenario) = played { (told(scenario)) }
             @for why in &row.undecided { p.why { (spelt_out(why)) } }
             @if !row.outcomes.is_empty() {
                 table.bars {
-                    caption { "Answers of the race proper, all rounds together" }
+                    caption { (answers) }
                     tbody {
                         @for (word, count) in &row.outcomes {
                             tr {
