@@ -172,7 +172,7 @@ function drawAxis(axis, from, to) {
 
 // As many digits as tell two steps apart.
 function milliseconds(us, step) {
-    const inSeconds = step >= 100_000;
+    const inSeconds = step >= 500_000;
     const digits = Math.max(0, -Math.floor(Math.log10(step / (inSeconds ? 1e6 : 1e3))));
     return inSeconds ? `${(us / 1e6).toFixed(digits)} s` : `${(us / 1e3).toFixed(Math.min(3, digits))} ms`;
 }
