@@ -26,9 +26,17 @@ export async function startChromium(program) {
     const { child, exited, stop } = startProcess(
         program,
         [
-            '--headless', '--remote-debugging-pipe', `--user-data-dir=${profile}`, '--no-first-run', '--disable-gpu',
-            '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync',
-            '--host-resolver-rules=MAP * ~NOTFOUND', '--hide-scrollbars',
+            '--headless',
+            '--remote-debugging-pipe',
+            `--user-data-dir=${profile}`,
+            '--no-first-run',
+            '--disable-gpu',
+            '--disable-quic',
+            '--disable-background-networking',
+            '--disable-component-update',
+            '--disable-sync',
+            '--host-resolver-rules=MAP * ~NOTFOUND',
+            '--hide-scrollbars',
             // Its sandbox refuses to work for root, as which containers run.
             ...(process.getuid?.() === 0 ? ['--no-sandbox'] : []),
         ],
@@ -104,7 +112,12 @@ async function openPage(browser, { url, width, height = 900, scheme = 'light' })
     };
     browser.listeners.add(listener);
     for (const domain of ['Page', 'Runtime', 'Log', 'Network']) await send(`${domain}.enable`);
-    await send('Network.emulateNetworkConditions', { offline: true, latency: 0, downloadThroughput: 0, uploadThroughput: 0 });
+    await send('Network.emulateNetworkConditions', {
+        offline: true,
+        latency: 0,
+        downloadThroughput: 0,
+        uploadThroughput: 0,
+    });
     await send('Emulation.setDeviceMetricsOverride', { width, height, deviceScaleFactor: 1, mobile: width < 600 });
     await send('Emulation.setEmulatedMedia', { features: [{ name: 'prefers-color-scheme', value: scheme }] });
     const began = performance.now();
@@ -112,7 +125,11 @@ async function openPage(browser, { url, width, height = 900, scheme = 'light' })
     await load;
     // Two frames later everything has been drawn once.
     const evaluate = async (expression) => {
-        const { result, exceptionDetails } = await send('Runtime.evaluate', { expression, returnByValue: true, awaitPromise: true });
+        const { result, exceptionDetails } = await send('Runtime.evaluate', {
+            expression,
+            returnByValue: true,
+            awaitPromise: true,
+        });
         if (exceptionDetails) throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text);
         return result.value;
     };
@@ -125,7 +142,11 @@ async function openPage(browser, { url, width, height = 900, scheme = 'light' })
         send,
         evaluate,
         async screenshot({ full = false } = {}) {
-            const { data } = await send('Page.captureScreenshot', { format: 'png', captureBeyondViewport: full, ...(full ? await whole() : {}) });
+            const { data } = await send('Page.captureScreenshot', {
+                format: 'png',
+                captureBeyondViewport: full,
+                ...(full ? await whole() : {}),
+            });
             return Buffer.from(data, 'base64');
         },
         async close() {

@@ -35,7 +35,9 @@ pub(super) fn figure(drawing: &Drawing, id: &str) -> Markup {
         figure.drawing data-span=(drawing.span_us) data-from=(from) data-to=(to) data-focus=(format!("{from} {to}")) {
             figcaption { (caption(drawing)) }
             div.tools hidden role="group" aria-label="What the drawing shows" {
-                button type="button" data-act="focus" { (if drawing.instant_us.is_some() { "What broke" } else { "The race" }) }
+                button type="button" data-act="focus" {
+                    @if drawing.instant_us.is_some() { "What broke" } @else { "The race" }
+                }
                 button type="button" data-act="whole" { "Whole round" }
                 button type="button" data-act="closer" aria-label="Closer" { "+" }
                 button type="button" data-act="farther" aria-label="Farther" { "−" }
@@ -103,7 +105,7 @@ fn density(drawing: &Drawing) -> Markup {
         svg.density viewBox=(format!("0 0 {DENSITY_PARTS} 40")) preserveAspectRatio="none" role="img" height="40"
             aria-label=(format!("Calls under way over the whole round, at most {fullest} at once")) {
             path.all d=(all) fill="#8b93a1" {}
-            @if !marked.is_empty() { path.shows d=(marked) stroke="#c62828" stroke-width="6" vector-effect="non-scaling-stroke" {} }
+            @if !marked.is_empty() { (stroke("shows", &marked, "#c62828", 6.0, "")) }
             rect.window x="0" y="0" width=(DENSITY_PARTS) height="40" fill="none" {}
         }
     }
@@ -134,7 +136,8 @@ fn band(drawing: &Drawing, (from, to): (u64, u64)) -> Markup {
             .collect()
     };
     let words = format!(
-        "Units taken over time. Total {}; certainly taken at most {least}; possibly taken at most {most}; {} say how many were taken.",
+        "Units taken over time. Total {}; certainly taken at most {least}; possibly taken at most {most}; {} say how \
+         many were taken.",
         drawing.total,
         counted(shown().count(), "read", "reads"),
     );
@@ -145,16 +148,19 @@ fn band(drawing: &Drawing, (from, to): (u64, u64)) -> Markup {
                 span.total style=(format!("top:{:.1}%", y(drawing.total))) { (drawing.total) }
                 span style=(format!("top:{:.1}%", y(0))) { "0" }
             }
-            svg.band viewBox=(format!("{from} 0 {} 100", to - from)) preserveAspectRatio="none" role="img" height="190" aria-label=(words) {
+            svg.band viewBox=(format!("{from} 0 {} 100", to - from)) preserveAspectRatio="none" role="img" height="190"
+                aria-label=(words) {
                 path.possible d=(area(&|step| step.2, 0)) fill="#2457c5" fill-opacity=".16" {}
                 path.certain d=(area(&|step| step.1, 0)) fill="#2457c5" fill-opacity=".5" {}
                 @if least > drawing.total {
                     path.over d=(area(&|step| step.1.max(drawing.total), drawing.total)) fill="#c62828" {}
                 }
-                path.total d=(format!("M0 {0:.2}H{1}", y(drawing.total), drawing.span_us)) stroke="currentColor" stroke-dasharray="7 4" vector-effect="non-scaling-stroke" {}
+                (stroke("total", &format!("M0 {:.2}H{}", y(drawing.total), drawing.span_us), "currentColor", 1.5, "7 4"))
                 (instant(drawing, 100))
-                path.reads d=(reads(false)) stroke="currentColor" stroke-width="5" stroke-linecap="round" vector-effect="non-scaling-stroke" {}
-                path.reads.shows d=(reads(true)) stroke="#c62828" stroke-width="9" stroke-linecap="round" vector-effect="non-scaling-stroke" {}
+                g stroke-linecap="round" {
+                    (stroke("reads", &reads(false), "currentColor", 5.0, ""))
+                    (stroke("reads shows", &reads(true), "#c62828", 9.0, ""))
+                }
             }
         }
     }
@@ -163,7 +169,7 @@ fn band(drawing: &Drawing, (from, to): (u64, u64)) -> Markup {
 fn instant(drawing: &Drawing, height: usize) -> Markup {
     html! {
         @if let Some(at) = drawing.instant_us {
-            path.instant d=(format!("M{at} 0V{height}")) stroke="#c62828" stroke-dasharray="2 3" vector-effect="non-scaling-stroke" {}
+            (stroke("instant", &format!("M{at} 0V{height}"), "#c62828", 1.5, "2 3"))
         }
     }
 }
@@ -203,11 +209,14 @@ fn lanes(drawing: &Drawing, (from, to): (u64, u64), lane_px: f64, id: &str) -> M
         div.plot {
             div.labels aria-hidden="true" { span.turned { (if drawing.packed { "calls" } else { "clients" }) }
                 @if marked.len() <= POINTED_MAX {
-                    @for bar in &marked { span.here style=(format!("top:{:.2}%", (bar.lane as f64 + 0.5) / drawing.lanes as f64 * 100.0)) { "▶" } }
+                    @for bar in &marked {
+                        @let at = (bar.lane as f64 + 0.5) / drawing.lanes as f64 * 100.0;
+                        span.here style=(format!("top:{at:.2}%")) { "▶" }
+                    }
                 }
             }
-            svg.lanes id=(id) viewBox=(format!("{from} 0 {} {}", to - from, drawing.lanes)) preserveAspectRatio="none" role="img"
-                height=(format!("{height:.0}")) aria-label=(words) tabindex="0" {
+            svg.lanes id=(id) viewBox=(format!("{from} 0 {} {}", to - from, drawing.lanes)) preserveAspectRatio="none"
+                height=(format!("{height:.0}")) role="img" aria-label=(words) tabindex="0" {
                 (instant(drawing, drawing.lanes))
                 @for (kind, class, _, part) in KINDS {
                     @let width = (lane_px * part).max(1.0);
@@ -227,7 +236,7 @@ fn lanes(drawing: &Drawing, (from, to): (u64, u64), lane_px: f64, id: &str) -> M
                 }
                 @if marked.len() > TITLED_MAX {
                     g.failing {
-                        title { (counted(marked.len() - TITLED_MAX, "more call that shows", "more calls that show")) " the violation" }
+                        title { (grouped((marked.len() - TITLED_MAX) as u64)) " more of the calls that show the violation" }
                         (line("done", &path(marked.iter().skip(TITLED_MAX).copied()), lane_px * 0.6))
                         (line("tick", &ticks(marked.iter().skip(TITLED_MAX).copied(), 0.6), 2.0))
                     }
@@ -244,7 +253,15 @@ fn look(kind: Kind) -> (&'static str, f64) {
 /// Its colour stands in the attribute too, for a server that lets no style sheet through.
 fn line(class: &str, path: &str, width: f64) -> Markup {
     let colour = if class.starts_with("done") { "#1a7f4b" } else { "#8b93a1" };
-    html! { path class=(class) d=(path) stroke=(colour) stroke-width=(format!("{width:.1}")) vector-effect="non-scaling-stroke" {} }
+    stroke(class, path, colour, width, "")
+}
+
+/// A path as thick on the screen however close one looks.
+fn stroke(class: &str, path: &str, colour: &str, width: f64, dashes: &str) -> Markup {
+    html! {
+        path class=(class) d=(path) fill="none" stroke=(colour) stroke-width=(format!("{width:.1}"))
+            stroke-dasharray=[(!dashes.is_empty()).then_some(dashes)] vector-effect="non-scaling-stroke" {}
+    }
 }
 
 fn path<'b>(bars: impl Iterator<Item = &'b Bar>) -> String {
@@ -296,7 +313,11 @@ fn counts(drawing: &Drawing) -> Vec<String> {
 fn legend(drawing: &Drawing) -> Markup {
     let count = |kind: Kind| drawing.bars.iter().filter(|bar| bar.kind == kind).count();
     let marked = drawing.bars.iter().filter(|bar| bar.marked).count();
-    let swatch = |class: &str, width: f64| html! { svg.swatch viewBox="0 0 24 12" width="24" height="12" aria-hidden="true" { (line(class, "M2 6H22", width)) } };
+    let swatch = |class: &str, width: f64| {
+        html! {
+            svg.swatch viewBox="0 0 24 12" width="24" height="12" aria-hidden="true" { (line(class, "M2 6H22", width)) }
+        }
+    };
     html! {
         ul.legend {
             @for (kind, class, word, part) in KINDS.iter().rev() {

@@ -56,7 +56,15 @@ function lookCloser(figure) {
         earlier: () => move(-0.5),
         later: () => move(0.5),
     };
-    const keys = { '+': 'closer', '=': 'closer', '-': 'farther', ArrowLeft: 'earlier', ArrowRight: 'later', 0: 'whole', Home: 'focus' };
+    const keys = {
+        '+': 'closer',
+        '=': 'closer',
+        '-': 'farther',
+        ArrowLeft: 'earlier',
+        ArrowRight: 'later',
+        0: 'whole',
+        Home: 'focus',
+    };
 
     tools.addEventListener('click', (event) => acts[event.target.dataset.act]?.());
     lanes.addEventListener('keydown', (event) => {

@@ -25,7 +25,8 @@ pub fn html(result: &RaceResult, setting: &Setting) -> String {
     // Nobody who writes into an answer of the target knows it, so nothing they write can run.
     let nonce = uuid::Uuid::now_v7().simple().to_string();
     let policy = format!(
-        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'nonce-{nonce}'; base-uri 'none'; form-action 'none'"
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'nonce-{nonce}'; base-uri 'none'; \
+         form-action 'none'"
     );
     html! {
         (DOCTYPE)
@@ -56,7 +57,8 @@ pub fn html(result: &RaceResult, setting: &Setting) -> String {
                 }
                 footer {
                     p { "Written by stockhold-harness " (env!("CARGO_PKG_VERSION")) ". Beside this page: "
-                        code { "junit.xml" } ", " code { "summary.json" } ", and " code { "history.jsonl" } ", every call of it: "
+                        code { "junit.xml" } ", " code { "summary.json" } ", and " code { "history.jsonl" }
+                        ", every call of it: "
                         code { "stockhold-harness check history.jsonl" } " judges it again." }
                 }
                 script nonce=(nonce) { (PreEscaped(SCRIPT)) }
@@ -76,25 +78,43 @@ fn title(result: &RaceResult) -> &'static str {
 
 fn header(result: &RaceResult, setting: &Setting, subject: &str) -> Markup {
     let word = result.verdict.word();
+    let command = if setting.checked.is_some() { "check" } else { "race" };
     let took_ms: u64 = result.scenarios.iter().map(|row| row.took_ms).sum();
     let calls: usize = result.latencies.quantiles().values().map(|verb| verb.calls).sum();
     html! {
         header class=(word) {
-            p.what { "stockhold-harness" span aria-hidden="true" { " · " } (if setting.checked.is_some() { "check" } else { "race" }) }
+            p.what { "stockhold-harness" span aria-hidden="true" { " · " } (command) }
             h1 { (glyph(word)) (title(result)) }
             p.lead { (spelt_out(&lead(result, setting))) }
-            @if let Some(stopped) = &result.stopped { p.stopped { strong { "Stopped early: " } (spelt_out(&stopped.why)) "." } }
-            p.level { strong { "Evidence: " } (evidence_level(result, setting)) ". " a href="#evidence" { "What it proves, and what not" } }
+            @if let Some(stopped) = &result.stopped {
+                p.stopped { strong { "Stopped early: " } (spelt_out(&stopped.why)) "." }
+            }
+            p.level {
+                strong { "Evidence: " } (evidence_level(result, setting)) ". "
+                a href="#evidence" { "What it proves, and what not" }
+            }
             dl.facts {
-                div.wide { dt { (if setting.checked.is_some() { "History" } else { "Target" }) } dd { (spelt_out(subject)) } }
-                div { dt { "Seed" } dd { (result.seed) } }
-                div { dt { "Run" } dd { (spelt_out(&setting.run)) } }
-                div { dt { "Began" } dd { time datetime=(setting.began.to_rfc3339()) { (setting.began.format("%Y-%m-%d %H:%M UTC")) } } }
-                div { dt { "Took" } dd { (ms(took_ms * 1_000)) } }
-                div { dt { "Answered calls" } dd { (grouped(calls as u64)) } }
+                (wide_fact(if setting.checked.is_some() { "History" } else { "Target" }, html! { (spelt_out(subject)) }))
+                (fact("Seed", html! { (result.seed) }))
+                (fact("Run", html! { (spelt_out(&setting.run)) }))
+                (fact("Began", html! {
+                    time datetime=(setting.began.to_rfc3339()) { (setting.began.format("%Y-%m-%d %H:%M UTC")) }
+                }))
+                (fact("Took", html! { (ms(took_ms * 1_000)) }))
+                (fact("Answered calls", html! { (grouped(calls as u64)) }))
             }
         }
     }
+}
+
+/// A name and what it stands for.
+pub(super) fn fact(name: &str, value: Markup) -> Markup {
+    html! { div { dt { (name) } dd { (value) } } }
+}
+
+/// One that may take a line to itself.
+pub(super) fn wide_fact(name: &str, value: Markup) -> Markup {
+    html! { div.wide { dt { (name) } dd { (value) } } }
 }
 
 /// A shape for each verdict, so that none is told by its colour alone.
@@ -184,28 +204,30 @@ pub(super) fn evidence_level(result: &RaceResult, setting: &Setting) -> String {
 }
 
 fn table(result: &RaceResult) -> Markup {
-    let sorted =
-        |row: &ScenarioResult| row.outcomes.iter().map(|(word, count)| (*count, word.clone())).collect::<Vec<_>>();
     html! {
         section aria-labelledby="scenarios" {
             h2 #scenarios { "Scenarios" }
             div.scroll tabindex="0" role="region" aria-labelledby="scenarios" {
                 table.scenarios {
                     thead { tr {
-                        th scope="col" { "Scenario" } th scope="col" { "Verdict" } th.number.narrow-not scope="col" { "Rounds" }
+                        th scope="col" { "Scenario" } th scope="col" { "Verdict" }
+                        th.number.narrow-not scope="col" { "Rounds" }
                         th.narrow-not scope="col" { "Outcomes" } th.number.narrow-not scope="col" { "At once" }
                         th.number.narrow-not scope="col" { "Burst spread" } th.number scope="col" { "Time" }
                     } }
                     tbody {
                         @for row in &result.scenarios {
                             tr {
-                                th scope="row" { a href={ "#" (if row.failure.is_some() { "broken-" } else { "race-" }) (row.scenario) } { (row.scenario) } }
+                                @let place = if row.failure.is_some() { "broken" } else { "race" };
+                                th scope="row" { a href={ "#" (place) "-" (row.scenario) } { (row.scenario) } }
                                 td { span class={ "verdict " (word(row)) } { (glyph(word(row))) (word(row)) } }
                                 td.number.narrow-not { (row.rounds) }
                                 td.outcomes.narrow-not {
-                                    @for (count, word) in sorted(row) { span { b { (grouped(count)) } " " (spelt_out(&word.replace('_', " "))) } " " }
+                                    @for (word, count) in &row.outcomes {
+                                        span { b { (grouped(*count)) } " " (spelt_out(&word.replace('_', " "))) } " "
+                                    }
                                 }
-                                td.number.narrow-not { (if row.overlapped > 0 { row.overlapped.to_string() } else { "–".to_owned() }) }
+                                td.number.narrow-not { @if row.overlapped > 0 { (row.overlapped) } @else { "–" } }
                                 td.number.narrow-not { (spread(row)) }
                                 td.number { (ms(row.took_ms * 1_000)) }
                             }
@@ -213,7 +235,10 @@ fn table(result: &RaceResult) -> Markup {
                     }
                 }
             }
-            p.note { "At once: calls under way at the fullest moment. Burst spread: from the first released call to the last, median and widest round." }
+            p.note {
+                "At once: calls under way at the fullest moment. Burst spread: from the first released call to the "
+                "last, median and widest round."
+            }
         }
     }
 }

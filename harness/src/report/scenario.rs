@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::{
     figure::figure,
-    page::{glyph, spread, word},
+    page::{fact, glyph, spread, wide_fact, word},
     text::{grouped, ms, spelt_out},
 };
 use crate::{
@@ -19,14 +19,20 @@ pub(super) fn failure(row: &ScenarioResult) -> Markup {
     let id = format!("broken-{}", row.scenario);
     html! {
         section.failure aria-labelledby=(id) {
-            h2 id=(id) { (glyph("broken")) (row.scenario) " broke" @if scenario::find(row.scenario).is_some() { " in round " (failure.round) } }
+            h2 id=(id) {
+                (glyph("broken"))
+                (row.scenario) " broke"
+                @if scenario::find(row.scenario).is_some() { " in round " (failure.round) }
+            }
             p.sentence { (spelt_out(&failure.what)) }
             dl.facts {
-                div { dt { "Found by" } dd { (failure.layer) span.aside { (layer(&failure.layer)) } } }
-                @if let Some(at) = failure.instant_ms { div { dt { "When" } dd { (format!("{at:.3} ms")) span.aside { "into the run" } } } }
-                div.wide { dt { "Item" } dd { code { (spelt_out(&failure.item)) } } }
+                (fact("Found by", html! { (failure.layer) span.aside { (layer(&failure.layer)) } }))
+                @if let Some(at) = failure.instant_ms {
+                    (fact("When", html! { (format!("{at:.3} ms")) span.aside { "into the run" } }))
+                }
+                (wide_fact("Item", html! { code { (spelt_out(&failure.item)) } }))
                 @if !failure.holds.is_empty() {
-                    div.wide { dt { "Holds alive then" } dd { (spelt_out(&failure.holds.join(", "))) } }
+                    (wide_fact("Holds alive then", html! { (spelt_out(&failure.holds.join(", "))) }))
                 }
             }
             @if let Some(drawing) = &row.drawing { (figure(drawing, &format!("lanes-broken-{}", row.scenario))) }
@@ -62,7 +68,10 @@ fn events(failure: &Failure) -> Markup {
                 }
             }
         }
-        p.note { span.mark aria-hidden="true" { "▶ " } "marks calls that show the violation. At most ten calls are told here; the drawing has them all." }
+        p.note {
+            span.mark aria-hidden="true" { "▶ " }
+            "marks calls that show the violation. At most ten calls are told here; the drawing has them all."
+        }
     }
 }
 
@@ -97,19 +106,22 @@ pub(super) fn race(row: &ScenarioResult, open: bool) -> Markup {
                             tr {
                                 th scope="row" { (spelt_out(&word.replace('_', " "))) }
                                 td.number { (grouped(*count)) }
-                                td aria-hidden="true" { span.bar style=(format!("width:{:.2}%", *count as f64 / most as f64 * 100.0)) {} }
+                                @let width = *count as f64 / most as f64 * 100.0;
+                                td aria-hidden="true" { span.bar style=(format!("width:{width:.2}%")) {} }
                             }
                         }
                     }
                 }
             }
             dl.facts {
-                div { dt { "Rounds" } dd { (row.rounds) } }
-                div { dt { "Took" } dd { (ms(row.took_ms * 1_000)) } }
-                div { dt { "At once" } dd { (row.overlapped) } }
-                div { dt { "Burst spread" } dd { (spread(row)) } }
-                div { dt { "Reads while it ran" } dd { (grouped(row.samples.0 as u64)) " HTTP, " (grouped(row.samples.1 as u64)) " SQL" } }
-                div { dt { "Ledger versions" } dd { (grouped(row.versions as u64)) } }
+                (fact("Rounds", html! { (row.rounds) }))
+                (fact("Took", html! { (ms(row.took_ms * 1_000)) }))
+                (fact("At once", html! { (row.overlapped) }))
+                (fact("Burst spread", html! { (spread(row)) }))
+                (fact("Reads while it ran", html! {
+                    (grouped(row.samples.0 as u64)) " HTTP, " (grouped(row.samples.1 as u64)) " SQL"
+                }))
+                (fact("Ledger versions", html! { (grouped(row.versions as u64)) }))
             }
             @if row.failure.is_some() {
                 p { a href={ "#broken-" (row.scenario) } { "The broken round is drawn and told above." } }

@@ -16,7 +16,9 @@ fn words(id: &str, columns: &[&str], rows: &[Vec<Markup>]) -> Markup {
         div.scroll tabindex="0" role="region" aria-labelledby=(id) {
             table.wordy role="table" aria-labelledby=(id) {
                 thead role="rowgroup" {
-                    tr role="row" { @for column in columns { th scope="col" role="columnheader" { (spelt_out(column)) } } }
+                    tr role="row" {
+                        @for column in columns { th scope="col" role="columnheader" { (spelt_out(column)) } }
+                    }
                 }
                 tbody role="rowgroup" {
                     @for row in rows {
@@ -65,14 +67,15 @@ pub(super) fn latency(result: &RaceResult) -> Markup {
                     table {
                         thead { tr {
                             th scope="col" { "Verb" } th.number scope="col" { "Calls" } th.number scope="col" { "p50" }
-                            th.number scope="col" { "p90" } th.number scope="col" { "p99" } th.number scope="col" { "Longest" }
+                            th.number scope="col" { "p90" } th.number scope="col" { "p99" }
+                            th.number scope="col" { "Longest" }
                         } }
                         tbody {
-                            @for (verb, verb_quantiles) in &quantiles {
+                            @for (verb, took) in &quantiles {
                                 tr {
                                     th scope="row" { (verb.replace('_', " ")) }
-                                    td.number { (grouped(verb_quantiles.calls as u64)) }
-                                    @for us in [verb_quantiles.p50_us, verb_quantiles.p90_us, verb_quantiles.p99_us, verb_quantiles.max_us] {
+                                    td.number { (grouped(took.calls as u64)) }
+                                    @for us in [took.p50_us, took.p90_us, took.p99_us, took.max_us] {
                                         td.number { (ms(u64::from(us))) }
                                     }
                                 }
@@ -80,7 +83,10 @@ pub(super) fn latency(result: &RaceResult) -> Markup {
                         }
                     }
                 }
-                p.note { "Every answered call of the run, stage and quiet end included, from its last byte’s departure to its answer’s head. Races are bursts: this is no benchmark." }
+                p.note {
+                    "Every answered call of the run, stage and quiet end included, from its last byte’s departure to its "
+                    "answer’s head. Races are bursts: this is no benchmark."
+                }
             }
         }
     }
@@ -100,7 +106,10 @@ pub(super) fn control(kills: &[Kill]) -> Markup {
         @if !kills.is_empty() {
             section aria-labelledby="control" {
                 h2 #control { "The control" }
-                p { "Before the target was raced, so was a built-in service with a planted fault: an instrument that cannot fail proves nothing." }
+                p {
+                    "Before the target was raced, so was a built-in service with a planted fault: an instrument that "
+                    "cannot fail proves nothing."
+                }
                 (words("control", &["Planted fault", "Scenario", "Found by", "What it said"], &rows))
             }
         }
