@@ -68,7 +68,8 @@ async function cargoBuild(programs, selection) {
     for await (const line of createInterface({ input: cargo.child.stdout })) {
         const { target, profile, executable } = line.startsWith('{') ? JSON.parse(line) : {};
         // The unit tests of a program carry its name too.
-        if (executable && target.kind.includes('bin') && !profile.test) paths[target.name] = executable;
+        const isProgram = target?.kind.some((kind) => kind === 'bin' || kind === 'example');
+        if (executable && isProgram && !profile.test) paths[target.name] = executable;
     }
     const { code } = await cargo.exited;
     if (code !== 0) throw new Complaint("The build failed; the compiler's own message is above.");

@@ -23,7 +23,7 @@ export async function main(args) {
     const programs = {};
     const results = [
         await step('build', async () => {
-            Object.assign(programs, await buildTests(['serve', 'stockhold-harness']));
+            Object.assign(programs, await buildTests(['serve', 'stockhold-harness', 'control']));
             return {};
         }),
         await step('cargo test', () => cargoTest(adminUrl)),
@@ -71,7 +71,13 @@ async function scriptTests(programs) {
     const { code, output } = await runAndRead(
         process.execPath,
         ['--test', '--test-reporter=spec', '--test-concurrency=2', ...files.map((file) => join(scripts, file))],
-        { ...colours, STOCKHOLD_SERVE: programs.serve ?? '', DATABASE_URL: '' },
+        {
+            ...colours,
+            STOCKHOLD_SERVE: programs.serve ?? '',
+            STOCKHOLD_HARNESS: programs['stockhold-harness'] ?? '',
+            STOCKHOLD_CONTROL: programs.control ?? '',
+            DATABASE_URL: '',
+        },
     );
     const count = (key) => Number(output.match(new RegExp(`^\\S+ ${key} (\\d+)$`, 'm'))?.[1] ?? 0);
     return {

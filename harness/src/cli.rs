@@ -91,7 +91,8 @@ pub struct Race {
     /// Where every choice comes from; printed at the end of every run.
     #[arg(long, value_name = "S")]
     pub seed: Option<u64>,
-    /// Write index.html, junit.xml and summary.json into this new directory.
+    /// Write index.html, junit.xml, summary.json and history.jsonl into this new directory: whole or not at all, and
+    /// after Ctrl-C too, of what was raced until then. A second Ctrl-C writes nothing.
     #[arg(long, value_name = "DIR")]
     pub report: Option<std::path::PathBuf>,
     /// First race a built-in service with a planted fault: unless it turns red, nothing green counts (exit code 5).
@@ -113,6 +114,9 @@ pub struct Check {
     /// The result as JSON.
     #[arg(long)]
     pub json: bool,
+    /// Write a report of it, as a race does, into this new directory.
+    #[arg(long, value_name = "DIR")]
+    pub report: Option<std::path::PathBuf>,
 }
 
 /// Where the database is, and what its tables are called.

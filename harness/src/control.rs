@@ -22,20 +22,15 @@ use tokio::task::JoinHandle;
 use url::Url;
 use uuid::Uuid;
 
-use crate::{
-    dialect::Dialect,
-    history::{Reason, Recorder, Status},
-    race::{Options, Silent, race},
-    scenario,
-    target::{Keys, Target},
-    verdict::Verdict,
-};
+use crate::history::{Reason, Status};
 
 mod fault;
+mod kill;
 mod shape;
 mod store;
 
 pub use fault::Fault;
+pub use kill::{Kill, turns_red};
 pub use shape::Shape;
 use store::{Hold, Store};
 
@@ -54,19 +49,6 @@ impl Drop for Control {
     fn drop(&mut self) {
         self.servers.iter().for_each(JoinHandle::abort);
     }
-}
-
-/// Races a control with a fault that every correct instrument finds, and says whether it was found.
-pub async fn turns_red(seed: u64) -> Result<bool, String> {
-    let control = Control::start(2, Some(Fault::CheckThenTake))
-        .await
-        .map_err(|error| format!("the control cannot start: {error}"))?;
-    let recorder = Recorder::start(None).map_err(|error| error.to_string())?;
-    let target = Target::new(&control.urls, Dialect::default(), Keys::default(), Duration::from_secs(10), recorder)?;
-    let scenarios: Vec<_> = scenario::find("burst").into_iter().collect();
-    let options = Options { rounds: Some(3), ..Options::new(seed, "control") };
-    let result = race(&target, &scenarios, &options, &mut Silent).await?;
-    Ok(result.verdict == Verdict::Broken)
 }
 
 #[derive(Clone)]

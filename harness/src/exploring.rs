@@ -81,7 +81,7 @@ pub async fn replay(arguments: Replay) -> Result<Exit> {
         Books::open(url).await.map_err(anyhow::Error::msg)?;
     }
     let run = fresh_run();
-    let Some((target, _)) = target(&arguments.deployment, &run, seed, arguments.json).await? else {
+    let Some((target, _)) = target(&arguments.deployment, &run, seed, arguments.json, None).await? else {
         return Ok(Exit::Unreachable);
     };
     let options = Options {
@@ -127,7 +127,7 @@ async fn play(
     };
     // A wrong database is told before anything is sent.
     stockhold_harness::gate::Gatehouse::open(url, tables.clone()).await.map_err(anyhow::Error::msg)?;
-    let Some((target, _)) = target(deployment, &run, seed, quiet).await? else { return Ok(None) };
+    let Some((target, _)) = target(deployment, &run, seed, quiet, None).await? else { return Ok(None) };
     let explorer = Explorer::stage(&target, &options, tables).await.map_err(anyhow::Error::msg)?;
     let mut progress = Bar::new(quiet, schedules.len());
     let explored = tokio::select! {
@@ -142,7 +142,7 @@ async fn play(
             eprintln!("stockhold-harness: {why}");
             Ok(None)
         }
-        None => bail!("interrupted; seed {seed}"),
+        Some(Err(Halt::Interrupted)) | None => bail!("interrupted; seed {seed}"),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io::{BufWriter, Write},
+    io::{BufWriter, Seek, SeekFrom, Write},
     path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -343,8 +343,29 @@ struct State {
 impl Recorder {
     /// A clock that starts now; with a path, a new file of that name.
     pub fn start(path: Option<&Path>) -> std::io::Result<Self> {
-        let file = path.map(File::create_new).transpose()?.map(BufWriter::new);
+        let file = path
+            .map(|path| File::options().read(true).write(true).create_new(true).open(path))
+            .transpose()?
+            .map(BufWriter::new);
         Ok(Recorder { start: Instant::now(), state: Mutex::new(State { calls: 0, file, failure: None }) })
+    }
+
+    /// A clock that starts now, and a file that nobody else sees: it has no name, and is gone with this process,
+    /// however that ends.
+    pub fn nameless(beside: &Path) -> std::io::Result<Self> {
+        let path = beside.join(format!(".stockhold-history-{}", uuid::Uuid::now_v7()));
+        let recorder = Recorder::start(Some(&path))?;
+        std::fs::remove_file(&path)?;
+        Ok(recorder)
+    }
+
+    /// Copies what was recorded, where there is a file; says how many bytes that were.
+    pub fn copy(&self, into: &mut impl Write) -> std::io::Result<Option<u64>> {
+        let mut state = self.state();
+        let Some(file) = &mut state.file else { return Ok(None) };
+        file.seek(SeekFrom::Start(0))?;
+        let copied = std::io::copy(file.get_mut(), into)?;
+        Ok(Some(copied))
     }
 
     /// An instant on the run's clock.

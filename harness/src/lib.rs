@@ -4,7 +4,7 @@
 //! Reading order: [`history`] (what a call and its outcome are), [`connection`], [`client`] and [`target`] (how calls
 //! leave together), [`hold`] and [`round`] (what is known, and the quiet end in which it must add up), [`scenario`]
 //! (the races themselves), [`books`] and [`sampler`] (the database as a witness), [`race`](mod@race) (all of it, in
-//! rounds), [`telling`] (a failure for a person).
+//! rounds), [`telling`] (a failure for a person), [`drawing`] and [`report`] (a run for a browser and a CI).
 //!
 //! Nothing here is taken from the service: a second opinion must not share its bugs.
 //!
@@ -18,11 +18,14 @@ pub mod client;
 pub mod connection;
 pub mod control;
 pub mod dialect;
+pub mod drawing;
 pub mod exit_code;
 pub mod explorer;
 pub mod gate;
 pub mod history;
 pub mod hold;
+pub mod interrupt;
+pub mod latency;
 pub mod model;
 pub mod offline;
 pub mod probe;

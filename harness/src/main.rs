@@ -1,6 +1,10 @@
 //! The program: reads the command line, runs one command, ends with a documented exit code.
 
-use std::{io::Write, process::ExitCode, time::Duration};
+use std::{
+    io::Write,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
@@ -12,10 +16,11 @@ use stockhold_harness::{
     dialect::Dialect,
     exit_code::Exit,
     history::{Event, FORMAT, Recorder},
+    interrupt::Interrupt,
     model::Contract,
     offline, probe,
     race::{self, Options, RaceResult},
-    report::{self, Setting},
+    report::{History, Place, Setting},
     scenario::{self, SCENARIOS, Scenario},
     target::{Keys, Target},
     telling,
@@ -24,6 +29,7 @@ use stockhold_harness::{
 
 mod cli;
 mod exploring;
+mod signals;
 
 use cli::{Check, Cli, Command, Deployment, Race};
 
@@ -66,9 +72,18 @@ fn run(cli: Cli) -> Result<Exit> {
 
 fn check(arguments: &Check) -> Result<Exit> {
     let path = arguments.history.display();
+    let place = arguments.report.as_deref().map(Place::vacant).transpose().map_err(anyhow::Error::msg)?;
     let file = std::fs::File::open(&arguments.history).with_context(|| format!("{path} cannot be opened"))?;
     let file = offline::read(file).map_err(|error| anyhow::anyhow!("{path}: {error}"))?;
+    let began = Instant::now();
     let checked = file.check(Limits::default());
+    if let Some(place) = place {
+        let result = file.result(&checked, began.elapsed(), format!("stockhold-harness check {path}"));
+        let mut setting = Setting::new(file.run.clone());
+        setting.urls = file.instances.clone();
+        setting.checked = Some(path.to_string());
+        place.write(&result, &setting, History::File(&arguments.history)).context("the report cannot be written")?;
+    }
     if arguments.json {
         say(&format!("{}\n", serde_json::to_string_pretty(&checked)?));
         return Ok(checked.verdict.into());
@@ -110,22 +125,23 @@ async fn race(arguments: Race) -> Result<Exit> {
     let seed = arguments.seed.unwrap_or_else(fresh_seed);
     let run = fresh_run();
     let quiet = arguments.quiet || arguments.json;
-    if let Some(directory) = &arguments.report {
-        report::vacant(directory).map_err(anyhow::Error::msg)?;
-    }
+    let place = arguments.report.as_deref().map(Place::vacant).transpose().map_err(anyhow::Error::msg)?;
     if let Some(url) = &arguments.database_url {
         // A wrong one is told before anything is raced or written.
         Books::open(url).await.map_err(anyhow::Error::msg)?;
     }
-    let mut setting = Setting { run: run.clone(), urls: Vec::new(), found: Vec::new(), ledger: false, control: None };
+    let mut setting = Setting::new(run.clone());
+    setting.database = arguments.database_url.is_some();
+    setting.left_out = left_out(&scenarios);
     if arguments.require_control {
-        if !control::turns_red(seed).await.map_err(anyhow::Error::msg)? {
+        let kill = control::turns_red(seed).await.map_err(anyhow::Error::msg)?;
+        if kill.found_by.is_none() {
             eprintln!("stockhold-harness: the control did not fail: the instrument itself is in doubt");
             return Ok(Exit::ControlHeld);
         }
-        setting.control = Some("The control, a service with a planted fault, was found broken first.".to_owned());
+        setting.control.push(kill);
     }
-    let Some((target, found)) = target(&arguments.deployment, &run, seed, quiet).await? else {
+    let Some((target, found)) = target(&arguments.deployment, &run, seed, quiet, place.as_ref()).await? else {
         return Ok(Exit::Unreachable);
     };
     setting.urls = target.urls().to_vec();
@@ -136,23 +152,14 @@ async fn race(arguments: Race) -> Result<Exit> {
         expire_sql: arguments.expire_sql,
         witness: arguments.witness,
         skipping_is_fine: arguments.scenarios.is_empty(),
+        interrupt: interrupt(place.clone())?,
         ..Options::new(seed, run)
     };
     let mut progress = Progress::new(quiet);
-    let raced = tokio::select! {
-        result = race::race(&target, &scenarios, &options, &mut progress) => Some(result),
-        _ = tokio::signal::ctrl_c() => None,
-    };
+    let result = race::race(&target, &scenarios, &options, &mut progress).await.map_err(anyhow::Error::msg)?;
     target.recorder().finish().map_err(anyhow::Error::msg)?;
-    let Some(result) = raced else {
-        eprintln!("stockhold-harness: interrupted; seed {seed}; no report was written");
-        return Ok(Exit::Undecided);
-    };
-    let result = result.map_err(anyhow::Error::msg)?;
-    if let Some(directory) = &arguments.report {
-        setting.ledger = result.scenarios.iter().any(|row| row.versions > 0);
-        report::write(directory, &result, &setting)
-            .with_context(|| format!("the report {} cannot be written", directory.display()))?;
+    if let Some(place) = &place {
+        place.write(&result, &setting, History::Recorded(target.recorder())).context("the report cannot be written")?;
     }
     if arguments.json {
         say(&format!("{}\n", serde_json::to_string_pretty(&result)?));
@@ -163,6 +170,27 @@ async fn race(arguments: Race) -> Result<Exit> {
         eprintln!("stockhold-harness: {}", stopped.why);
     }
     Ok(exit(&result))
+}
+
+/// Stops the race at the first Ctrl-C (or the request of a CI that ends a job), so that what was seen is still told; the
+/// second one ends everything, and what was being written goes with it.
+fn interrupt(place: Option<Place>) -> Result<Interrupt> {
+    let (stop, interrupt) = Interrupt::new();
+    let mut signals = signals::Signals::listen().context("Ctrl-C cannot be listened to")?;
+    tokio::spawn(async move {
+        signals.next().await;
+        stop.stop();
+        signals.next().await;
+        place.iter().for_each(Place::abandon);
+        eprintln!("stockhold-harness: interrupted twice; what was not written by now is not written");
+        std::process::exit(Exit::Undecided.code().into());
+    });
+    Ok(interrupt)
+}
+
+fn left_out(scenarios: &[&'static Scenario]) -> Vec<&'static str> {
+    let chosen = |name: &str| scenarios.iter().any(|scenario| scenario.name == name);
+    SCENARIOS.iter().map(|scenario| scenario.name).filter(|name| !chosen(name)).collect()
 }
 
 fn exit(result: &RaceResult) -> Exit {
@@ -199,7 +227,13 @@ fn fresh_seed() -> u64 {
 }
 
 /// Probes the deployment; nothing, once it has been said why, where it cannot be raced.
-async fn target(deployment: &Deployment, run: &str, seed: u64, quiet: bool) -> Result<Option<(Target, Vec<String>)>> {
+async fn target(
+    deployment: &Deployment,
+    run: &str,
+    seed: u64,
+    quiet: bool,
+    place: Option<&Place>,
+) -> Result<Option<(Target, Vec<String>)>> {
     if let Some(remote) = deployment.urls.iter().find(|url| !is_loopback(url))
         && !deployment.yes_this_deployment
     {
@@ -239,7 +273,11 @@ async fn target(deployment: &Deployment, run: &str, seed: u64, quiet: bool) -> R
     if !quiet {
         probed.found.iter().for_each(|found| eprintln!("  dialect: {found}"));
     }
-    let recorder = Recorder::start(deployment.history.as_deref()).context("the history file cannot be created")?;
+    let recorder = match (&deployment.history, place) {
+        (None, Some(place)) => Recorder::nameless(place.parent()),
+        (history, _) => Recorder::start(history.as_deref()),
+    };
+    let recorder = recorder.context("the history file cannot be created")?;
     let target = Target::new(&deployment.urls, probed.dialect, keys, timeout, recorder).map_err(anyhow::Error::msg)?;
     target.recorder().record(&Event::Run {
         format: FORMAT,

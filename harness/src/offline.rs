@@ -1,16 +1,26 @@
 //! Reads a history file back and checks it again, without any deployment.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     io::{BufRead, BufReader, Read},
+    time::Duration,
 };
 
 use crate::{
     checker::{Checked, Limits, check},
+    client::overlap,
+    drawing::Drawing,
     history::{Answer, Call, Event, FORMAT, Outcome, ReservationView},
+    latency::Latencies,
     model::{Contract, Moved},
-    verdict::Verdict,
+    race::{RaceResult, ScenarioResult},
+    round::outcome_word,
+    telling::{self, Failure},
+    verdict::{Verdict, Violation},
 };
+
+/// What a report calls the check of a file.
+const SCENARIO: &str = "history";
 
 /// A history as a file holds it.
 pub struct File {
@@ -20,13 +30,19 @@ pub struct File {
     pub calls: Vec<Call>,
     /// Deadlines moved by SQL.
     pub moved: Moved,
+    /// The run's id.
+    pub run: String,
+    /// What its choices came from.
+    pub seed: u64,
+    /// The deployment's base URLs.
+    pub instances: Vec<String>,
     /// Whether the run came to its end.
     pub complete: bool,
 }
 
 /// Reads a history, or says in one sentence at which line it stops being one.
 pub fn read(file: impl Read) -> Result<File, String> {
-    let mut contract = None;
+    let mut head = None;
     let mut calls: Vec<Call> = Vec::new();
     let mut places: HashMap<u64, usize> = HashMap::new();
     let mut moved = Moved::new();
@@ -41,7 +57,7 @@ pub fn read(file: impl Read) -> Result<File, String> {
             Event::Run { format, .. } if format != FORMAT => {
                 return Err(format!("the history is of format {format}; this version reads format {FORMAT}"));
             }
-            Event::Run { contract: given, .. } => contract = Some(given),
+            Event::Run { contract, run, seed, instances, .. } => head = Some((contract, run, seed, instances)),
             Event::Call(call) => {
                 if places.insert(call.id, calls.len()).is_some() {
                     return Err(format!("line {number} repeats call {}", call.id));
@@ -56,7 +72,8 @@ pub fn read(file: impl Read) -> Result<File, String> {
             Event::Round { .. } => {}
         }
     }
-    let contract = contract.ok_or("the history does not begin with its run: was its start cut off?")?;
+    let (contract, run, seed, instances) =
+        head.ok_or("the history does not begin with its run: was its start cut off?")?;
     let complete = ended == Some(calls.len() as u64);
     let mut dropped = Vec::new();
     for (id, happened) in resolved {
@@ -68,7 +85,7 @@ pub fn read(file: impl Read) -> Result<File, String> {
         }
     }
     calls.retain(|call| !dropped.contains(&call.id));
-    Ok(File { contract, calls, moved, complete })
+    Ok(File { contract, calls, moved, run, seed, instances, complete })
 }
 
 impl File {
@@ -81,6 +98,59 @@ impl File {
             checked.verdict = checked.verdict.max(Verdict::Undecided);
         }
         checked
+    }
+
+    /// The check as the result of one scenario, to be reported: what refutes is told and drawn, or else the item with
+    /// the most calls is drawn.
+    pub fn result(&self, checked: &Checked, took: Duration, command: String) -> RaceResult {
+        let violation = checked.violations.first();
+        let calls = self.calls_to_draw(violation);
+        let item = calls.iter().find_map(|call| call.item.clone()).unwrap_or_default();
+        let mut latencies = Latencies::default();
+        let mut outcomes: BTreeMap<String, u64> = BTreeMap::new();
+        for call in &self.calls {
+            latencies.note(call);
+            *outcomes.entry(format!("{} {}", call.request.verb(), outcome_word(&call.outcome))).or_default() += 1;
+        }
+        let failure = violation.map(|violation| {
+            let told = telling::tell_checked(&calls, &item, violation, command);
+            Failure { scenario: SCENARIO.to_owned(), ..told }
+        });
+        let row = ScenarioResult {
+            scenario: SCENARIO,
+            rounds: 1,
+            verdict: checked.verdict,
+            outcomes,
+            took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            spread_us: (0, 0),
+            overlapped: overlap(&calls),
+            samples: (0, 0),
+            versions: 0,
+            states: 0,
+            loosely: checked.loosely,
+            undecided: checked.undecided.clone(),
+            failure,
+            skipped: false,
+            drawing: Drawing::of(&calls, self.contract, &self.moved, None, violation),
+        };
+        RaceResult { seed: self.seed, scenarios: vec![row], verdict: checked.verdict, stopped: None, latencies }
+    }
+
+    /// The calls of one item: the one a violation is about, or else the one with the most.
+    fn calls_to_draw(&self, violation: Option<&Violation>) -> Vec<Call> {
+        let shown = violation.and_then(|violation| {
+            let about = |call: &&Call| call.item.is_some() && violation.calls.contains(&call.id);
+            self.calls.iter().find(about).and_then(|call| call.item.as_deref())
+        });
+        let mut counts: HashMap<&str, usize> = HashMap::new();
+        self.calls
+            .iter()
+            .filter_map(|call| call.item.as_deref())
+            .for_each(|item| *counts.entry(item).or_default() += 1);
+        // Among equals the name decides, so that one file makes one report.
+        let most = || counts.iter().max_by_key(|(item, count)| (**count, **item)).map(|(item, _)| *item);
+        let item = shown.or_else(most);
+        self.calls.iter().filter(|call| call.item.as_deref() == item).cloned().collect()
     }
 }
 

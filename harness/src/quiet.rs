@@ -74,6 +74,7 @@ impl Round {
         let checked = checker::check(&self.calls, Contract::from(self.target().dialect()), self.moved(), limits);
         self.findings.violations.extend(checked.violations);
         self.findings.undecided.extend(checked.undecided);
+        self.findings.loosely += checked.loosely;
     }
 
     /// Finds out about holds whose confirm or cancel got no answer; what cannot be found out makes the round undecided.

@@ -8,6 +8,9 @@ use std::{
 use serde::Serialize;
 
 use crate::{
+    drawing::Drawing,
+    interrupt::Interrupt,
+    latency::Latencies,
     round::{Findings, Halt, Round},
     scenario::Scenario,
     target::Target,
@@ -37,6 +40,8 @@ pub struct Options {
     pub only_round: Option<u32>,
     /// Whether every committed state is replayed from the database's log.
     pub witness: bool,
+    /// Stops the race before its end.
+    pub interrupt: Interrupt,
 }
 
 impl Options {
@@ -51,6 +56,7 @@ impl Options {
             skipping_is_fine: true,
             only_round: None,
             witness: false,
+            interrupt: Interrupt::default(),
         }
     }
 }
@@ -97,12 +103,17 @@ pub struct ScenarioResult {
     pub versions: usize,
     /// Committed states replayed from the database's log.
     pub states: usize,
+    /// Reads in a crowd of other calls that were only compared with what can have been.
+    pub loosely: usize,
     /// Why it is undecided, each reason once.
     pub undecided: Vec<String>,
     /// The first broken expectation, told.
     pub failure: Option<telling::Failure>,
     /// Whether it could not be played here.
     pub skipped: bool,
+    /// The broken round, or else the one in which most calls were under way at once.
+    #[serde(skip)]
+    pub drawing: Option<Drawing>,
 }
 
 /// What came of a race.
@@ -116,6 +127,9 @@ pub struct RaceResult {
     pub verdict: Verdict,
     /// Why the race was stopped, if it was.
     pub stopped: Option<Stopped>,
+    /// How long its calls took, by verb.
+    #[serde(rename = "latency")]
+    pub latencies: Latencies,
 }
 
 /// Why a race was stopped before its end.
@@ -137,10 +151,11 @@ pub async fn race(
     let mut round = Round::stage(target.clone(), options).await?;
     let mut results = Vec::with_capacity(scenarios.len());
     let mut stopped = None;
+    let mut latencies = Latencies::default();
     for scenario in scenarios {
         let rounds = Rounds::of(scenario, options);
         observer.begins(scenario, rounds.wanted);
-        let (result, halt) = play(&mut round, scenario, &rounds, observer).await;
+        let (result, halt) = play(&mut round, scenario, &rounds, &options.interrupt, &mut latencies, observer).await;
         observer.ended(&result);
         results.push(result);
         if let Some(halt) = halt {
@@ -150,7 +165,7 @@ pub async fn race(
     }
     round.leave().await?;
     let verdict = verdict(&results, options.skipping_is_fine);
-    Ok(RaceResult { seed: options.seed, scenarios: results, verdict, stopped })
+    Ok(RaceResult { seed: options.seed, scenarios: results, verdict, stopped, latencies })
 }
 
 /// Which rounds to play.
@@ -184,27 +199,39 @@ async fn play(
     round: &mut Round,
     scenario: &Scenario,
     rounds: &Rounds,
+    interrupt: &Interrupt,
+    latencies: &mut Latencies,
     observer: &mut dyn Observer,
 ) -> (ScenarioResult, Option<Stopped>) {
     let began = Instant::now();
     let mut sum = Findings::default();
     let mut failure = None;
+    let mut drawing: Option<(usize, Drawing)> = None;
     let mut stopped = None;
     let mut number = 0;
     let lack = lack(round, scenario);
     let skipped = lack.is_some();
     sum.undecided.extend(lack);
     while !skipped && (number < rounds.wanted || (number < rounds.max && !took_place(scenario, &sum))) {
+        round.begin(scenario.name, rounds.first + number);
+        let played = tokio::select! {
+            biased;
+            () = interrupt.asked() => Err(Halt::Interrupted),
+            played = play_round(round, scenario) => played,
+        };
         number += 1;
-        round.begin(scenario.name, rounds.first + number - 1);
-        let played = play_round(round, scenario).await;
         observer.played(number);
         let mut findings = std::mem::take(&mut round.findings);
         if let Err(halt) = played {
-            stopped = note(halt, &mut findings);
+            stopped = note(halt, scenario, number, &mut findings);
         }
+        round.calls.iter().for_each(|call| latencies.note(call));
+        let fullest = overlapped(&findings);
         if let Some(first) = findings.violations.first() {
             failure = Some(telling::tell(round, first));
+            drawing = round.drawing(Some(first)).map(|drawn| (fullest, drawn));
+        } else if drawing.as_ref().is_none_or(|(full, _)| fullest > *full) {
+            drawing = round.drawing(None).map(|drawn| (fullest, drawn)).or(drawing);
         }
         gather(&mut sum, findings);
         if failure.is_some() || stopped.is_some() {
@@ -214,7 +241,8 @@ async fn play(
     if !skipped && failure.is_none() && stopped.is_none() && !took_place(scenario, &sum) {
         sum.undecided.push(missing(scenario, &sum));
     }
-    let result = result(scenario, number, began.elapsed(), &sum, failure, skipped, stopped.is_some());
+    let mut result = result(scenario, number, began.elapsed(), &sum, failure, skipped, stopped.is_some());
+    result.drawing = drawing.map(|(_, drawing)| drawing);
     (result, stopped)
 }
 
@@ -236,8 +264,12 @@ async fn play_round(round: &mut Round, scenario: &Scenario) -> Result<(), Halt> 
     played.and(closed)
 }
 
-fn note(halt: Halt, findings: &mut Findings) -> Option<Stopped> {
+fn note(halt: Halt, scenario: &Scenario, number: u32, findings: &mut Findings) -> Option<Stopped> {
     match halt {
+        Halt::Interrupted => {
+            let why = format!("interrupted in round {number} of {}; what came after it was not played", scenario.name);
+            Some(Stopped { why, target: false })
+        }
         Halt::Unreachable(why) | Halt::PlainPath(why) => Some(Stopped { why, target: true }),
         Halt::Undecided(why) => {
             findings.undecided.push(why);
@@ -274,6 +306,7 @@ fn gather(sum: &mut Findings, findings: Findings) {
     sum.samples.1 += findings.samples.1;
     sum.versions += findings.versions;
     sum.states += findings.states;
+    sum.loosely += findings.loosely;
     for (word, count) in findings.outcomes {
         *sum.outcomes.entry(word).or_default() += count;
     }
@@ -310,8 +343,10 @@ fn result(
         samples: sum.samples,
         versions: sum.versions,
         states: sum.states,
+        loosely: sum.loosely,
         undecided,
         failure,
         skipped,
+        drawing: None,
     }
 }

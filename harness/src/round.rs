@@ -9,9 +9,10 @@ use std::{
 use crate::{
     books::Books,
     client::{Crew, Spread},
+    drawing::Drawing,
     history::{Call, Event, Outcome, Reason, Request},
     hold::{Fate, Hold},
-    model::Moved,
+    model::{Contract, Moved},
     race::Options,
     sampler::{Sampler, Watch},
     seed::Seed,
@@ -29,6 +30,8 @@ pub enum Halt {
     PlainPath(String),
     /// Too much is unknown to go on.
     Undecided(String),
+    /// Whoever started the race wants it to end.
+    Interrupted,
 }
 
 /// What the rounds of a scenario brought to light.
@@ -50,6 +53,8 @@ pub struct Findings {
     pub versions: usize,
     /// Committed states replayed from the database's log.
     pub states: usize,
+    /// Reads that were only compared with what can have been.
+    pub loosely: usize,
 }
 
 /// The stage on which rounds are played, and the round being played.
@@ -62,6 +67,7 @@ pub struct Round {
     witness: Option<Witness>,
     expire_sql: Option<String>,
     moved: Moved,
+    raced_ns: Option<(u64, u64)>,
     run: String,
     root_seed: u64,
     /// Choices of this round.
@@ -100,6 +106,7 @@ impl Round {
             books,
             expire_sql: options.expire_sql.clone(),
             moved: Moved::new(),
+            raced_ns: None,
             run: options.run.clone(),
             root_seed: options.seed,
             seed: Seed::new(options.seed),
@@ -122,6 +129,7 @@ impl Round {
         self.calls.clear();
         self.holds.clear();
         self.moved.clear();
+        self.raced_ns = None;
         self.findings = Findings::default();
         self.target.recorder().record(&Event::Round { scenario: scenario.to_owned(), round: number });
     }
@@ -277,7 +285,9 @@ impl Round {
         if let Some(sampler) = self.sampler.take() {
             self.watch = Some(sampler.watch(self.item.clone(), self.total));
         }
+        let from_ns = self.target.recorder().now_ns();
         let calls = self.burst(requests, moment).await;
+        self.raced_ns = Some((from_ns, self.target.recorder().now_ns()));
         for call in &calls {
             let word = format!("{} {}", call.request.verb(), outcome_word(&call.outcome));
             *self.findings.outcomes.entry(word).or_default() += 1;
@@ -395,6 +405,13 @@ impl Round {
     /// Deadlines that were moved by SQL.
     pub fn moved(&self) -> &Moved {
         &self.moved
+    }
+
+    /// The round as it was, to be drawn.
+    pub fn drawing(&self, violation: Option<&Violation>) -> Option<Drawing> {
+        let contract = Contract::from(self.target.dialect());
+        let drawing = Drawing::of(&self.calls, contract, &self.moved, self.raced_ns, violation)?;
+        Some(Drawing { round: self.number, ..drawing })
     }
 
     pub(crate) fn parts(&mut self) -> (&mut Option<Books>, &str, i64) {

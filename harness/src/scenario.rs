@@ -71,13 +71,21 @@ pub fn find(name: &str) -> Option<&'static Scenario> {
 impl Scenario {
     /// The race in words and drawn: the head of its file.
     pub fn told(&self) -> String {
+        self.parts().map(|(_, text)| text).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The same by lines, and whether each belongs to a drawing.
+    pub fn parts(&self) -> impl Iterator<Item = (bool, &'static str)> {
+        let mut drawn = false;
         self.source
             .lines()
             .map_while(|line| line.strip_prefix("//!"))
             .map(|line| line.strip_prefix(' ').unwrap_or(line))
-            .filter(|line| !line.starts_with("```"))
-            .collect::<Vec<_>>()
-            .join("\n")
+            .filter_map(move |line| {
+                let fence = line.starts_with("```");
+                drawn ^= fence;
+                (!fence).then_some((drawn, line))
+            })
     }
 }
 
@@ -91,6 +99,8 @@ mod tests {
             let told = scenario.told();
             assert!(told.lines().count() >= 4, "{} says too little", scenario.name);
             assert!(told.contains("|"), "{} draws nothing", scenario.name);
+            let drawing: Vec<_> = scenario.parts().filter(|(drawn, _)| *drawn).collect();
+            assert!(drawing.iter().any(|(_, line)| line.contains('|')), "{} draws outside its fence", scenario.name);
             assert_eq!(SCENARIOS.iter().filter(|other| other.name == scenario.name).count(), 1);
         }
     }

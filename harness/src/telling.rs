@@ -4,10 +4,8 @@
 use serde::Serialize;
 
 use crate::{
-    checker::sweep,
     history::{Call, Request},
     hold::{Fate, Hold},
-    model::{Contract, by_item},
     round::{Round, told},
     verdict::Violation,
 };
@@ -15,7 +13,6 @@ use crate::{
 const EVENTS_MAX: usize = 10;
 const HOLDS_MAX: usize = 12;
 const CURLS_MAX: usize = 4;
-const BARS_MAX: usize = 400;
 
 /// A violation, ready to be read.
 #[derive(Clone, Debug, Serialize)]
@@ -36,41 +33,18 @@ pub struct Failure {
     pub holds: Vec<String>,
     /// At most ten calls, in the order in which they returned.
     pub events: Vec<String>,
+    /// Which of those calls show it.
+    pub marks: Vec<bool>,
     /// Lines for a shell.
     pub reproduce: Vec<String>,
-    /// All units the item has.
-    pub total: i64,
-    /// The round's calls, for a drawing.
-    #[serde(skip)]
-    pub timeline: Vec<Bar>,
-    /// When, units certainly taken, units possibly taken: for a drawing.
-    #[serde(skip)]
-    pub band: Vec<(f64, i64, i64)>,
-}
-
-/// One call, to be drawn.
-#[derive(Clone, Debug)]
-pub struct Bar {
-    /// From its invocation, in milliseconds.
-    pub from_ms: f64,
-    /// To its return, or to the end of the round.
-    pub to_ms: f64,
-    /// What it was.
-    pub label: String,
-    /// Whether it was done.
-    pub ok: bool,
-    /// Whether it shows the violation.
-    pub marked: bool,
-    /// Units taken, where it is a read that says so.
-    pub taken: Option<i64>,
 }
 
 /// Tells a violation of the round that was just played.
 pub fn tell(round: &Round, violation: &Violation) -> Failure {
     let instant = violation.instant_ns.unwrap_or_else(|| round.target().recorder().now_ns());
-    let calls = nearest(&round.calls, violation, instant);
+    let mut failure = told_by(&round.calls, violation, instant);
     let mut reproduce: Vec<String> = Vec::new();
-    for call in calls.iter().filter(|call| violation.calls.contains(&call.id)) {
+    for call in nearest(&round.calls, violation, instant).iter().filter(|call| violation.calls.contains(&call.id)) {
         if let Some(line) = round.target().curl(call.instance, &call.request)
             && reproduce.len() < CURLS_MAX
             && !reproduce.contains(&line)
@@ -79,70 +53,37 @@ pub fn tell(round: &Round, violation: &Violation) -> Failure {
         }
     }
     reproduce.push(round.command());
+    failure.scenario = round.scenario().to_owned();
+    failure.round = round.number;
+    failure.item = round.item().to_owned();
+    failure.holds = alive(round, instant);
+    failure.reproduce = reproduce;
+    failure
+}
+
+/// Tells a violation that a history's check found, where nothing is known but its calls.
+pub fn tell_checked(calls: &[Call], item: &str, violation: &Violation, command: String) -> Failure {
+    let last = calls.iter().map(|call| call.returned_ns.unwrap_or(call.invoked_ns)).max().unwrap_or(0);
+    let mut failure = told_by(calls, violation, violation.instant_ns.unwrap_or(last));
+    failure.item = item.to_owned();
+    failure.reproduce = vec![command];
+    failure
+}
+
+fn told_by(calls: &[Call], violation: &Violation, instant: u64) -> Failure {
+    let calls = nearest(calls, violation, instant);
     Failure {
-        scenario: round.scenario().to_owned(),
-        round: round.number,
+        scenario: String::new(),
+        round: 1,
         what: violation.what.clone(),
         layer: violation.layer.clone(),
         instant_ms: violation.instant_ns.map(ms),
-        item: round.item().to_owned(),
-        holds: alive(round, instant),
+        item: String::new(),
+        holds: Vec::new(),
         events: calls.iter().map(|call| event(call)).collect(),
-        reproduce,
-        total: round.total(),
-        timeline: timeline(round, violation),
-        band: band(round),
+        marks: calls.iter().map(|call| violation.calls.contains(&call.id)).collect(),
+        reproduce: Vec::new(),
     }
-}
-
-fn timeline(round: &Round, violation: &Violation) -> Vec<Bar> {
-    let end = round.calls.iter().filter_map(|call| call.returned_ns).max().unwrap_or(0);
-    let bar = |call: &Call| Bar {
-        from_ms: ms(call.invoked_ns),
-        to_ms: ms(call.returned_ns.unwrap_or(end)),
-        label: event(call).trim().to_owned(),
-        ok: call.outcome.is_ok(),
-        marked: violation.calls.contains(&call.id),
-        taken: call.outcome.item().and_then(|item| Some(round.total() - item.available?)),
-    };
-    let mut bars: Vec<Bar> =
-        round.calls.iter().filter(|call| !matches!(call.request, Request::CreateItem { .. })).map(bar).collect();
-    bars.sort_by(|one, other| one.from_ms.total_cmp(&other.from_ms));
-    // Where there are too many to be told apart, those that show something stay.
-    if bars.len() > BARS_MAX {
-        let mut plain = BARS_MAX.saturating_sub(bars.iter().filter(|bar| bar.marked).count());
-        bars.retain(|bar| {
-            let kept = bar.marked || plain > 0;
-            plain = plain.saturating_sub(usize::from(!bar.marked));
-            kept
-        });
-    }
-    bars
-}
-
-fn band(round: &Round) -> Vec<(f64, i64, i64)> {
-    let contract = Contract::from(round.target().dialect());
-    let histories = by_item(&round.calls, contract, round.moved());
-    let Some(history) = histories.first() else { return Vec::new() };
-    let (certain, possible) = sweep::spans(history);
-    let mut edges: Vec<(u64, i64, i64)> = Vec::new();
-    for (spans, is_certain) in [(certain, true), (possible, false)] {
-        for span in spans {
-            let step = |quantity: i64| if is_certain { (quantity, 0) } else { (0, quantity) };
-            for (at, (least, most)) in [(span.from_ns, step(span.quantity)), (span.to_ns, step(-span.quantity))] {
-                if at != u64::MAX {
-                    edges.push((at, least, most));
-                }
-            }
-        }
-    }
-    edges.sort_unstable();
-    let mut sums = (0, 0);
-    let step = |(at, least, most): (u64, i64, i64)| {
-        sums = (sums.0 + least, sums.1 + most);
-        (ms(at), sums.0, sums.1)
-    };
-    edges.into_iter().map(step).collect()
 }
 
 fn ms(ns: u64) -> f64 {
@@ -165,12 +106,6 @@ fn nearest<'c>(calls: &'c [Call], violation: &Violation, instant: u64) -> Vec<&'
 
 /// One line for one call.
 pub fn event(call: &Call) -> String {
-    let subject = match &call.request {
-        Request::CreateItem { total, .. } => format!("of {total}"),
-        Request::Reserve { quantity, ttl_ms: Some(ttl_ms), .. } => format!("{quantity} for {ttl_ms} ms"),
-        Request::Reserve { quantity, .. } => format!("{quantity}"),
-        other => other.reservation().map_or_else(String::new, short),
-    };
     let made =
         call.outcome.reservation().and_then(|view| view.id.as_deref()).filter(|_| call.request.verb() == "reserve");
     let shown = call.outcome.item().filter(|_| call.request.verb() == "get_item").map_or_else(String::new, |item| {
@@ -179,14 +114,25 @@ pub fn event(call: &Call) -> String {
     });
     let returned = call.returned_ns.map_or_else(|| "never".to_owned(), |returned| format!("{:.3}", ms(returned)));
     format!(
-        "{:>11.3} .. {returned:>11} ms  instance {}  client {:<4} {} {subject} --> {}{}{shown}",
+        "{:>11.3} .. {returned:>11} ms  instance {}  client {:<4} {} {} --> {}{}{shown}",
         ms(call.invoked_ns),
         call.instance + 1,
         call.client,
         call.request.verb(),
+        subject(call),
         told(&call.outcome, call.status),
         made.map_or_else(String::new, |id| format!(" as {}", short(id))),
     )
+}
+
+/// Of what a call is, in a word or two.
+pub(crate) fn subject(call: &Call) -> String {
+    match &call.request {
+        Request::CreateItem { total, .. } => format!("of {total}"),
+        Request::Reserve { quantity, ttl_ms: Some(ttl_ms), .. } => format!("{quantity} for {ttl_ms} ms"),
+        Request::Reserve { quantity, .. } => format!("{quantity}"),
+        other => other.reservation().map_or_else(String::new, short),
+    }
 }
 
 /// The end of an id tells it apart; the start of a time-ordered one does not.
