@@ -1,5 +1,4 @@
 //! The log of a real PostgreSQL: what lasted for one commit is seen, whatever the rows say afterwards.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use stockhold_harness::witness::Witness;
