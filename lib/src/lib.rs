@@ -48,6 +48,7 @@
 //!
 //! `cargo run -p stockhold --example shop` runs a longer one.
 
+mod coalesce;
 mod db;
 mod error;
 #[cfg(feature = "http")]
@@ -60,6 +61,7 @@ pub mod reservation;
 mod statement;
 mod text;
 
+pub use coalesce::Coalesced;
 pub use db::{Config, Pooling, with_database_time};
 pub use error::Error;
 pub use inventory::Inventory;
