@@ -7,7 +7,8 @@
 --             call looks able to succeed; then the lapsed holds it expires.
 -- Recheck:    `decision` reads the locked version of the item and the clock after the wait; `expired_holds` rechecks
 --             status and deadline on the newest version of each hold; `admitted_calls` shares out what they leave.
--- Outcomes:   one row a call, in their order, each as `reserve` would answer it; after `moved` the call is run again.
+-- Outcomes:   one row a call, in their order, each as `reserve` would answer it. `moved`: refused, but the item changed
+--             since the snapshot, or more holds have lapsed than one statement expires; the call is run again.
 
 with recursive request as materialized (
     select
@@ -290,7 +291,7 @@ select
         when earlier_reservations.id is not null then 'replayed'
         when seen_item.id is null then 'item_not_found'
         when reserved.id is not null then 'reserved'
-        when decision.version <> seen_item.version or released.count > 0 then 'moved'
+        when decision.version <> seen_item.version or lapsed_total.count = 200 then 'moved'
         else 'insufficient_availability'
     end as outcome,
     coalesce(reserved.id, earlier_reservations.id) as id,
