@@ -36,11 +36,15 @@ async fn main() -> Result<()> {
         println!(
             "reserve one item, {CALLER_COUNT} callers, coalescing {name}: {rate:.0}/s, {:.1} x the best bare update, {:.0} calls a statement",
             rate / best,
-            (after.call_count - before.call_count) as f64 / (after.statement_count - before.statement_count).max(1) as f64
+            (after.call_count - before.call_count) as f64
+                / (after.statement_count - before.statement_count).max(1) as f64
         );
     }
     let (off, on) = lone_latency(&alone, &together).await?;
-    println!("a lone reserve, median: coalescing off {off:.1?}, on {on:.1?}, {:+.1} %", (on.as_secs_f64() / off.as_secs_f64() - 1.0) * 100.0);
+    println!(
+        "a lone reserve, median: coalescing off {off:.1?}, on {on:.1?}, {:+.1} %",
+        (on.as_secs_f64() / off.as_secs_f64() - 1.0) * 100.0
+    );
     Ok(())
 }
 

@@ -412,7 +412,8 @@ impl managed::Manager for Connector {
     async fn create(&self) -> Result<Session, sqlx::Error> {
         let mut connection = PgConnection::connect_with(&self.options).await?;
         // Every statement here decides on the newest version of the rows it locked, which is what READ COMMITTED gives;
-        // the server's default may be another. The plans do not depend on the values, so one generic plan serves.
+        // the server's default may be another. The plans do not depend on the values, so one generic plan serves; it may be
+        // made while the tables are empty, and no statement here means to read a whole one, however small.
         let wait_ms_max = self.wait_max.as_millis();
         let (statement_ms_max, isolation) = (wait_ms_max * 2, "isolation level read committed, read write");
         let preamble = match self.pooling {
@@ -423,6 +424,7 @@ impl managed::Manager for Connector {
                      set lock_timeout = {wait_ms_max}; \
                      set statement_timeout = {statement_ms_max}; \
                      set idle_in_transaction_session_timeout = {wait_ms_max}; \
+                     set enable_seqscan = off; \
                      set plan_cache_mode = force_generic_plan"
                 );
                 sqlx::raw_sql(AssertSqlSafe(settings).into_sql_str()).execute(&mut connection).await?;
@@ -431,6 +433,7 @@ impl managed::Manager for Connector {
             Pooling::Transaction => Some(format!(
                 "begin {isolation}; \
                  set local timezone = 'UTC'; \
+                 set local enable_seqscan = off; \
                  set local lock_timeout = {wait_ms_max}; \
                  set local statement_timeout = {statement_ms_max}; \
                  set local idle_in_transaction_session_timeout = {wait_ms_max}; "

@@ -51,8 +51,8 @@ impl Statement {
     }
 
     /// A refusal that cannot be trusted: an earlier attempt may still be running.
-    fn refuse_if_certain<T>(&self, answer: &Answer, refusal: T) -> Result<T, Error> {
-        if answer.in_doubt {
+    fn refuse_if_certain<T>(&self, in_doubt: bool, refusal: T) -> Result<T, Error> {
+        if in_doubt {
             return Err(Error::Unavailable(format!("the connection broke while `{}` was under way", self.name)));
         }
         Ok(refusal)

@@ -152,11 +152,12 @@ impl Coalesce for Reserves {
             Value::Text(call.idempotency_key.as_ref().map(|key| key.as_str().to_owned())),
             Value::Bytes(call.fingerprint.clone()),
         ];
-        let mut moved_count = 0;
+        let (mut moved_count, mut in_doubt) = (0, false);
         loop {
             let answer = self.fetch(&RESERVE, &values, item_id, moved_count).await?;
+            in_doubt |= answer.in_doubt;
             let row: Row = RESERVE.decode_first(&answer)?.ok_or_else(|| RESERVE.unexpected("no row"))?;
-            match self.outcome(&RESERVE, &answer, row, call)? {
+            match self.outcome(&RESERVE, in_doubt, row, call)? {
                 Some(outcome) => return Ok(outcome),
                 None => moved_count += 1,
             }
@@ -168,21 +169,23 @@ impl Coalesce for Reserves {
         item_id: Uuid,
         mut members: Vec<Member<Self>>,
     ) -> Result<(), (Error, Vec<Member<Self>>)> {
-        let mut moved_count = 0;
+        let (mut moved_count, mut in_doubt) = (0, false);
         while !members.is_empty() {
             let values = [Value::Uuid(item_id), Value::Text(Some(written(&members)))];
             let answered = self.fetch(&RESERVE_BATCH, &values, item_id, moved_count).await;
-            let answer_and_rows = answered.and_then(|answer| {
-                let rows: Vec<Row> = RESERVE_BATCH.decode_each(&answer, members.len())?;
-                Ok((answer, rows))
+            let rows = answered.and_then(|answer| {
+                in_doubt |= answer.in_doubt;
+                RESERVE_BATCH.decode_each::<Row>(&answer, members.len())
             });
-            let (answer, rows) = match answer_and_rows {
-                Ok(answer_and_rows) => answer_and_rows,
+            let rows = match rows {
+                Ok(rows) => rows,
+                // An earlier round may yet take effect, so nobody can say that nothing was changed.
+                Err(error) if in_doubt => return Err((Error::Unavailable(error.to_string()), members)),
                 Err(error) => return Err((error, members)),
             };
             let mut moved = Vec::new();
             for (member, row) in members.into_iter().zip(rows) {
-                match self.outcome(&RESERVE_BATCH, &answer, row, &member.call).transpose() {
+                match self.outcome(&RESERVE_BATCH, in_doubt, row, &member.call).transpose() {
                     Some(outcome) => member.answer(outcome),
                     None => moved.push(member),
                 }
@@ -214,8 +217,9 @@ impl Reserves {
         }
     }
 
-    /// What a row says became of a call; none when it has to be sent again.
-    fn outcome(&self, statement: &Statement, answer: &Answer, row: Row, call: &Call) -> Result<Option<Reserve>, Error> {
+    /// What a row says became of a call; none when it has to be sent again. `in_doubt`: an earlier attempt of the call may
+    /// yet take effect.
+    fn outcome(&self, statement: &Statement, in_doubt: bool, row: Row, call: &Call) -> Result<Option<Reserve>, Error> {
         let made = |made: Made| made.reservation().ok_or_else(|| statement.unexpected("a reservation with a gap"));
         let outcome = match row.outcome.as_str() {
             "reserved" => Reserve::Reserved(made(row.made)?),
@@ -229,7 +233,7 @@ impl Reserves {
                 }
                 let requested_quantity = call.new_reservation.quantity.get();
                 let refusal = Reserve::InsufficientAvailability { available_quantity, requested_quantity };
-                statement.refuse_if_certain(answer, refusal)?
+                statement.refuse_if_certain(in_doubt, refusal)?
             }
             "moved" => return Ok(None),
             outcome => return Err(statement.unexpected(outcome)),

@@ -136,7 +136,8 @@ async fn batches_end_as_the_same_calls_one_by_one() {
             run(&mut connection, &lapse(&ids)).await;
             ids.into_iter().for_each(|id| model.lapse(id));
 
-            let mut calls: Vec<_> = model.holds.keys().map(|id| (*id, *random.choice(&["confirm", "cancel"]).unwrap())).collect();
+            let mut calls: Vec<_> =
+                model.holds.keys().map(|id| (*id, *random.choice(&["confirm", "cancel"]).unwrap())).collect();
             calls.retain(|_| random.u8(0..3) == 0);
             calls.extend(calls.clone().into_iter().filter(|_| random.u8(0..4) == 0).map(|(id, _)| (id, "cancel")));
             calls.push((Uuid::now_v7(), "confirm"));
@@ -145,16 +146,29 @@ async fn batches_end_as_the_same_calls_one_by_one() {
             let settled: Vec<_> = settle_batch(&mut connection, &calls).await;
             let settled: Vec<_> = settled.iter().map(|word| word.replace("already_expired", "expired")).collect();
             assert_eq!(settled, expected, "{calls:?}");
-            outcomes.into_iter().map(|(outcome, _)| outcome).chain(settled).for_each(|word| *counts.entry(word).or_default() += 1);
+            outcomes
+                .into_iter()
+                .map(|(outcome, _)| outcome)
+                .chain(settled)
+                .for_each(|word| *counts.entry(word).or_default() += 1);
         }
         fixture.check_books(item_id).await;
         let (_, confirmed, _) = fixture.counters(item_id).await;
         let sold = model.holds.values().filter(|hold| hold.state == "confirmed").map(|hold| hold.quantity).sum::<i64>();
         assert_eq!(confirmed, sold);
     }
-    for word in ["reserved", "replayed", "key_reused", "insufficient_availability", "confirmed", "cancelled", "expired",
-        "already_confirmed", "already_cancelled", "not_found"]
-    {
+    for word in [
+        "reserved",
+        "replayed",
+        "key_reused",
+        "insufficient_availability",
+        "confirmed",
+        "cancelled",
+        "expired",
+        "already_confirmed",
+        "already_cancelled",
+        "not_found",
+    ] {
         assert!(counts.get(word).is_some_and(|count| *count > 100), "too few were {word}: {counts:?}");
     }
     let unknown = reserve_batch(&mut connection, Uuid::now_v7(), &[call(1), call(2)]).await;
@@ -328,7 +342,13 @@ async fn a_settle_batch_that_waited_sees_how_each_hold_ended_meanwhile() {
         holds.push(fixture.hold(item.id, 2, 600.0).await);
     }
     let mut gate = Gate::close_item(&fixture, item.id).await;
-    let calls = [(holds[0].id, "confirm"), (holds[1].id, "confirm"), (holds[2].id, "cancel"), (holds[3].id, "cancel"), (holds[4].id, "confirm")];
+    let calls = [
+        (holds[0].id, "confirm"),
+        (holds[1].id, "confirm"),
+        (holds[2].id, "cancel"),
+        (holds[3].id, "cancel"),
+        (holds[4].id, "confirm"),
+    ];
     let mut connection = fixture.connection().await;
     let batch = send(async move { settle_batch(&mut connection, &calls).await });
     gate.wait_for(1).await;

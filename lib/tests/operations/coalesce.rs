@@ -66,7 +66,9 @@ async fn calls_that_wait_leave_together_first_come_first_served() {
     let fixture = Fixture::new().await;
     let item = fixture.item(12).await;
     let (gate, [first, second]) = close_with_two(&fixture, item.id).await;
-    let waiting = line_up(&fixture, item.id, &[(4, None), (9, None), (3, None), (4, None), (2, None), (1, None), (1, None)]).await;
+    let waiting =
+        line_up(&fixture, item.id, &[(4, None), (9, None), (3, None), (4, None), (2, None), (1, None), (1, None)])
+            .await;
     gate.open().await;
     reserved(first.await.unwrap().unwrap());
     reserved(second.await.unwrap().unwrap());
@@ -206,8 +208,16 @@ async fn confirms_and_cancels_that_wait_leave_together_in_their_order() {
     gate.wait_for(2).await;
     let unknown = with_ending_of(Uuid::now_v7(), item.id);
     let unknown = Reservation { id: unknown, ..holds[0].clone() };
-    let line = [(&holds[2], true), (&holds[3], false), (&holds[2], false), (&holds[3], false), (&holds[4], true),
-        (&holds[0], true), (&unknown, false), (&holds[3], true)];
+    let line = [
+        (&holds[2], true),
+        (&holds[3], false),
+        (&holds[2], false),
+        (&holds[3], false),
+        (&holds[4], true),
+        (&holds[0], true),
+        (&unknown, false),
+        (&holds[3], true),
+    ];
     for (index, (hold, confirm)) in line.into_iter().enumerate() {
         calls.push(settle(hold, confirm));
         wait_for_line(&fixture.inventory, index + 1).await;
@@ -217,8 +227,18 @@ async fn confirms_and_cancels_that_wait_leave_together_in_their_order() {
     for call in calls {
         words.push(call.await.unwrap().split('(').next().unwrap().to_owned());
     }
-    let expected = ["Confirmed", "Cancelled", "Confirmed", "Cancelled", "AlreadyConfirmed", "AlreadyCancelled", "Confirmed",
-        "AlreadyConfirmed", "ReservationNotFound", "AlreadyCancelled"];
+    let expected = [
+        "Confirmed",
+        "Cancelled",
+        "Confirmed",
+        "Cancelled",
+        "AlreadyConfirmed",
+        "AlreadyCancelled",
+        "Confirmed",
+        "AlreadyConfirmed",
+        "ReservationNotFound",
+        "AlreadyCancelled",
+    ];
     assert_eq!(words, expected);
     assert_eq!(fixture.counters(item.id).await, (4, 6, 13));
     assert_eq!(fixture.inventory.coalesced().statement_count, before.statement_count + 3);
@@ -329,7 +349,8 @@ async fn callers_dropped_at_random_lose_and_double_nothing() {
     // What was on its way when it was dropped has ended once a reserve that came after it has.
     for inventory in &inventories {
         for _ in 0..3 {
-            known.push((reserved(inventory.reserve(new_reservation(item.id, 1, 600.0), None).await.unwrap()).id, false));
+            known
+                .push((reserved(inventory.reserve(new_reservation(item.id, 1, 600.0), None).await.unwrap()).id, false));
         }
     }
     assert!(dropped_count > 50 && known.len() > 50, "{dropped_count} dropped, {} answered", known.len());
@@ -487,7 +508,8 @@ async fn two_processes_sell_one_item_exactly(#[case] queued: bool) {
     for client in clients {
         client.await.unwrap();
     }
-    while let Reserve::Reserved(hold) = inventories[0].reserve(new_reservation(item.id, 1, 600.0), None).await.unwrap() {
+    while let Reserve::Reserved(hold) = inventories[0].reserve(new_reservation(item.id, 1, 600.0), None).await.unwrap()
+    {
         inventories[1].confirm(hold.id, Default::default()).await.unwrap();
         sold.fetch_add(1, Ordering::SeqCst);
     }
