@@ -110,6 +110,8 @@ fn every_statement_keeps_the_rules() {
             if body.contains("for no key update") {
                 assert!(!body.contains("clock_timestamp"), "{name}: {cte} reads the clock before its lock");
                 assert!(!body.contains("reservations.status"), "{name}: {cte} tests a state where it locks");
+                let one_row = !body.contains("any (array(");
+                assert!(one_row || body.contains("order by"), "{name}: {cte} locks several rows in no order");
             }
         }
         for table in ["items", "reservations", "ledger"] {
@@ -197,7 +199,7 @@ async fn no_statement_scans_a_table_that_grows_and_no_index_is_idle() {
             let plan = plan.to_string();
             let indexes: BTreeSet<String> =
                 indexes.iter().filter(|index| plan.contains(&format!("\"{index}\""))).cloned().collect();
-            if ["reserve", "reserve_batch", "refuse", "reacquire", "get_item"].contains(name) {
+            if statistics != "empty" && ["reserve", "reserve_batch", "refuse", "reacquire", "get_item"].contains(name) {
                 assert!(
                     indexes.contains("reservation_pending_by_item"),
                     "{name}, statistics {statistics}: {indexes:?}"
