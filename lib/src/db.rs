@@ -24,6 +24,8 @@ pub struct Config {
     pub wait_max: Duration,
     /// What stands between this process and the server.
     pub pooling: Pooling,
+    /// Whether calls of this process that wait for one item share a statement.
+    pub coalescing: bool,
 }
 
 /// What a connection is connected to.
@@ -38,19 +40,19 @@ pub enum Pooling {
 }
 
 impl Config {
-    /// The defaults: 10 connections, 10 seconds, transaction pooling on port 6543 and session pooling elsewhere.
+    /// The defaults: 10 connections, 10 seconds, transaction pooling on port 6543 and session pooling elsewhere, coalescing.
     pub fn new(database_url: impl Into<String>) -> Self {
         let database_url = database_url.into();
         let port = PgConnectOptions::from_str(database_url.trim()).map(|options| options.get_port());
         let pooling = if matches!(port, Ok(6543)) { Pooling::Transaction } else { Pooling::Session };
-        Self { database_url, connections_max: 10, wait_max: Duration::from_secs(10), pooling }
+        Self { database_url, connections_max: 10, wait_max: Duration::from_secs(10), pooling, coalescing: true }
     }
 
-    /// Reads `DATABASE_URL`, `DATABASE_MAX_CONNECTIONS` and `DATABASE_POOLER`.
+    /// Reads `DATABASE_URL`, `DATABASE_MAX_CONNECTIONS`, `DATABASE_POOLER` and `COALESCING`.
     ///
     /// # Errors
-    /// [`Error::Configuration`] when the first is missing, the second is not a positive number, or the third is neither
-    /// `session` nor `transaction`.
+    /// [`Error::Configuration`] when the first is missing, the second is not a positive number, the third is neither
+    /// `session` nor `transaction`, or the fourth is neither `on` nor `off`.
     pub fn from_env() -> Result<Self, Error> {
         let database_url = std::env::var("DATABASE_URL").unwrap_or_default();
         if database_url.is_empty() {
@@ -72,6 +74,11 @@ impl Config {
                 let why = format!("DATABASE_POOLER is {text:?}; it must be session or transaction");
                 return Err(Error::Configuration(why));
             }
+        }
+        match std::env::var("COALESCING").unwrap_or_default().trim() {
+            "" | "on" => {}
+            "off" => config.coalescing = false,
+            text => return Err(Error::Configuration(format!("COALESCING is {text:?}; it must be on or off"))),
         }
         Ok(config)
     }
@@ -98,6 +105,11 @@ pub async fn with_database_time<F: Future>(future: F) -> (F::Output, Duration) {
             (output, DATABASE_TIME.with(Cell::get))
         })
         .await
+}
+
+/// Adds to the time of the request at hand what it waited for a statement that another task sent.
+pub(crate) fn count_database_time(waited: Duration) {
+    let _ = DATABASE_TIME.try_with(|time| time.set(time.get() + waited));
 }
 
 /// A pool of sessions, each at READ COMMITTED.
@@ -138,8 +150,8 @@ impl Database {
         self.fetch_timed(statement, values, None).await
     }
 
-    /// The same for a statement that answers one row, sent behind a lock on the item that an earlier statement of the
-    /// same message takes: the statement's snapshot is then as new as the lock. Still one round trip.
+    /// The same, sent behind a lock on the item that earlier statements of the same message take: the statement's snapshot
+    /// is then as new as the lock. Still one round trip.
     pub async fn fetch_behind_lock(
         &self,
         statement: &Statement,
@@ -157,7 +169,7 @@ impl Database {
     ) -> Result<Answer, Error> {
         let started = Instant::now();
         let result = self.fetch_untimed(statement, values, locked_item_id).await;
-        let _ = DATABASE_TIME.try_with(|time| time.set(time.get() + started.elapsed()));
+        count_database_time(started.elapsed());
         result
     }
 
@@ -360,14 +372,18 @@ impl Session {
         }
         let mut message = self.preamble.clone().unwrap_or_else(|| "begin; ".to_owned());
         if let Some(item_id) = locked_item_id {
-            message.push_str(&format!("select id from stockhold.items where id = '{item_id}' for no key update; "));
+            // The place in the queue before the row, as every statement here does.
+            message.push_str(&format!(
+                "select pg_advisory_xact_lock(hashtextextended('{item_id}', 0)); \
+                 select count(*) from (select from stockhold.items where id = '{item_id}' for no key update) as locked; "
+            ));
         }
         message.push_str(&statement.inline(values));
         message.push_str("; commit");
         let result = sqlx::raw_sql(AssertSqlSafe(message).into_sql_str()).fetch_all(&mut self.connection).await;
         match result {
-            // The row before the only one is the lock's.
-            Ok(mut rows) if locked_item_id.is_some() => Ok(rows.pop().into_iter().collect()),
+            // The locks' own rows come first.
+            Ok(rows) if locked_item_id.is_some() => Ok(rows.into_iter().skip(2).collect()),
             Ok(rows) => Ok(rows),
             Err(error) => {
                 sqlx::raw_sql("rollback").execute(&mut self.connection).await?;
@@ -396,7 +412,8 @@ impl managed::Manager for Connector {
     async fn create(&self) -> Result<Session, sqlx::Error> {
         let mut connection = PgConnection::connect_with(&self.options).await?;
         // Every statement here decides on the newest version of the rows it locked, which is what READ COMMITTED gives;
-        // the server's default may be another. The plans do not depend on the values, so one generic plan serves.
+        // the server's default may be another. The plans do not depend on the values, so one generic plan serves; it may be
+        // made while the tables are empty, and no statement here means to read a whole one, however small.
         let wait_ms_max = self.wait_max.as_millis();
         let (statement_ms_max, isolation) = (wait_ms_max * 2, "isolation level read committed, read write");
         let preamble = match self.pooling {
@@ -407,6 +424,7 @@ impl managed::Manager for Connector {
                      set lock_timeout = {wait_ms_max}; \
                      set statement_timeout = {statement_ms_max}; \
                      set idle_in_transaction_session_timeout = {wait_ms_max}; \
+                     set enable_seqscan = off; \
                      set plan_cache_mode = force_generic_plan"
                 );
                 sqlx::raw_sql(AssertSqlSafe(settings).into_sql_str()).execute(&mut connection).await?;
@@ -415,6 +433,7 @@ impl managed::Manager for Connector {
             Pooling::Transaction => Some(format!(
                 "begin {isolation}; \
                  set local timezone = 'UTC'; \
+                 set local enable_seqscan = off; \
                  set local lock_timeout = {wait_ms_max}; \
                  set local statement_timeout = {statement_ms_max}; \
                  set local idle_in_transaction_session_timeout = {wait_ms_max}; "

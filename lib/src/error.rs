@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Why an operation has no outcome. No variant's text contains a value of the caller's or a secret of ours.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// The configuration cannot work, whatever the database does.
     #[error("{0}")]
@@ -14,7 +14,8 @@ pub enum Error {
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
 
-    /// Other work was in the way for the whole of the bounded wait. The operation took no effect.
+    /// Other work was in the way for the whole of the bounded wait, or too much of it waited already. The operation took no
+    /// effect.
     #[error("gave up after waiting {waited:?} for {what}")]
     Overloaded {
         /// What the operation waited for.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use crate::coalesce::{Coalesced, Lanes};
 use crate::db::{Config, Database};
 use crate::error::Error;
 use crate::item::ItemStatus;
@@ -14,8 +15,9 @@ use crate::ops::create_item::{CreateItem, NewItem};
 use crate::ops::expire::{Expire, ExpireOptions};
 use crate::ops::get_ledger::LedgerQuery;
 use crate::ops::health::Health;
-use crate::ops::refuse::SoldOutHints;
-use crate::ops::reserve::{NewReservation, Reserve};
+use crate::ops::refuse::{Refusals, SoldOutHints};
+use crate::ops::reserve::{NewReservation, Reserve, Reserves};
+use crate::ops::settle::Settlements;
 use crate::ops::{audit, cancel, confirm, create_item, expire, get_item, get_ledger, get_reservation, health, reserve};
 use crate::reservation::{IdempotencyKey, Reservation};
 
@@ -29,6 +31,9 @@ use crate::reservation::{IdempotencyKey, Reservation};
 pub struct Inventory {
     database: Arc<Database>,
     sold_out: Arc<SoldOutHints>,
+    reserves: Lanes<Reserves>,
+    refusals: Lanes<Refusals>,
+    settlements: Lanes<Settlements>,
 }
 
 impl Inventory {
@@ -47,7 +52,16 @@ impl Inventory {
     /// # Errors
     /// [`Error::Configuration`] for a URL that cannot work.
     pub fn connect_lazily(config: &Config) -> Result<Self, Error> {
-        Ok(Self { database: Arc::new(Database::new(config)?), sold_out: Arc::default() })
+        let database = Arc::new(Database::new(config)?);
+        let sold_out = Arc::<SoldOutHints>::default();
+        let reserves = Reserves { database: database.clone(), sold_out: sold_out.clone() };
+        Ok(Self {
+            reserves: Lanes::new(reserves, config),
+            refusals: Lanes::new(Refusals { database: database.clone() }, config),
+            settlements: Lanes::new(Settlements { database: database.clone() }, config),
+            database,
+            sold_out,
+        })
     }
 
     /// Creates the schema `stockhold`, or brings it up to date. A second run, or one at the same time, does no harm.
@@ -75,17 +89,17 @@ impl Inventory {
         new_reservation: NewReservation,
         idempotency_key: Option<IdempotencyKey>,
     ) -> Result<Reserve, Error> {
-        reserve::reserve(&self.database, &self.sold_out, new_reservation, idempotency_key).await
+        reserve::reserve(&self.reserves, &self.refusals, &self.sold_out, new_reservation, idempotency_key).await
     }
 
     /// Deducts a held reservation's units for good. Safe to repeat.
     pub async fn confirm(&self, reservation_id: Uuid, options: ConfirmOptions) -> Result<Confirm, Error> {
-        confirm::confirm(&self.database, reservation_id, options).await
+        confirm::confirm(&self.database, &self.settlements, reservation_id, options).await
     }
 
     /// Gives a held reservation's units back. Safe to repeat.
     pub async fn cancel(&self, reservation_id: Uuid) -> Result<Cancel, Error> {
-        cancel::cancel(&self.database, reservation_id).await
+        cancel::cancel(&self.settlements, reservation_id).await
     }
 
     /// Records lapsed holds as EXPIRED and gives their units back. Safe to repeat, and to run any number of at once.
@@ -107,6 +121,11 @@ impl Inventory {
     /// Compares one item's counters with its reservations and its ledger; none when there is no such item.
     pub async fn audit(&self, item_id: Uuid) -> Result<Option<Audit>, Error> {
         audit::audit(&self.database, item_id).await
+    }
+
+    /// How many calls shared how many statements so far, in this process: reserves and their refusals, confirms and cancels.
+    pub fn coalesced(&self) -> Coalesced {
+        self.reserves.coalesced() + self.refusals.coalesced() + self.settlements.coalesced()
     }
 
     /// Asks the database whether it answers, and which schema it has.

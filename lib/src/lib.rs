@@ -12,18 +12,22 @@
 //! ```
 //!
 //! - **One statement.** Each operation is one SQL statement, so no lock is held across a network round trip.
-//! - **Lock order.** The item first, by ascending id, then its reservations. Whoever changes a reservation holds its
-//!   item's lock, so two changes of one item never interleave.
+//! - **Lock order.** The places in the items' queues in their order, the items by ascending id, then their reservations.
+//!   Whoever changes a reservation holds its item's lock, so two changes of one item never interleave.
 //! - **Recheck.** A statement's snapshot is as old as its wait. It decides by the rows it locked (READ COMMITTED gives
 //!   their newest version) and by `clock_timestamp()` read after the lock, never by what it saw before.
 //! - **Clock.** The database's, alone. A hold is expired from the instant `expires_at <= clock`.
+//! - **Waiting.** Calls that must change an item take a place in a queue (an advisory lock of the item's id) before its row,
+//!   and calls of one process that wait for one item leave together in one statement (`coalesce.rs`). Both make waiting
+//!   cheap, and no decision depends on either.
 //! - **Counters and ledger.** `items` carries the counters; every transition writes the counters and one ledger row in
 //!   the same statement; check constraints repeat the invariant on both.
 //!
 //! # Reading order
 //!
 //! `migrations/0001_stockhold.sql`, [`item`], [`reservation`], [`ledger`], then `ops/reserve.sql` and `ops/confirm.sql`
-//! with their `.rs`, then [`Inventory`]. The HTTP API is behind the feature `http`.
+//! with their `.rs`, `ops/reserve_batch.sql` and `ops/settle_batch.sql`, which do the same for many calls at once, then
+//! [`Inventory`]. The HTTP API is behind the feature `http`.
 //!
 //! # Example
 //!
@@ -48,6 +52,7 @@
 //!
 //! `cargo run -p stockhold --example shop` runs a longer one.
 
+mod coalesce;
 mod db;
 mod error;
 #[cfg(feature = "http")]
@@ -60,6 +65,7 @@ pub mod reservation;
 mod statement;
 mod text;
 
+pub use coalesce::Coalesced;
 pub use db::{Config, Pooling, with_database_time};
 pub use error::Error;
 pub use inventory::Inventory;

@@ -74,15 +74,18 @@ impl Value {
             }
             Value::Text(None) | Value::Bytes(None) => "null".to_owned(),
             Value::Text(Some(text)) => quote(text),
-            Value::Bytes(Some(bytes)) => {
-                let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-                quote(&format!("\\x{digits}"))
-            }
+            Value::Bytes(Some(bytes)) => quote(&hexadecimal(bytes)),
             Value::Bigint(value) => format!("'{value}'"),
             Value::Double(value) => format!("'{value}'"),
             Value::Json(json) => quote(&json.to_string()),
         }
     }
+}
+
+/// Bytes in the text form of `bytea` (PostgreSQL, 8.4.1).
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("\\x{digits}")
 }
 
 /// An escape string constant: read the same whatever `standard_conforming_strings` says (PostgreSQL, 4.1.2.2).

@@ -2,12 +2,13 @@
 
 use uuid::Uuid;
 
-use crate::db::Database;
+use super::settle::{Call, Settled, Settlements, Verb};
+use crate::coalesce::{Lanes, ending};
 use crate::error::Error;
 use crate::reservation::Reservation;
-use crate::statement::{Statement, Value};
+use crate::statement::Statement;
 
-const CANCEL: Statement = Statement { name: "cancel", sql: include_str!("cancel.sql") };
+pub(super) const CANCEL: Statement = Statement { name: "cancel", sql: include_str!("cancel.sql") };
 
 /// What became of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,16 +25,9 @@ pub enum Cancel {
     Expired(Reservation),
 }
 
-#[derive(sqlx::FromRow)]
-struct Row {
-    outcome: String,
-    #[sqlx(flatten)]
-    reservation: Reservation,
-}
-
-pub(crate) async fn cancel(database: &Database, reservation_id: Uuid) -> Result<Cancel, Error> {
-    let answer = database.fetch(&CANCEL, &[Value::Uuid(reservation_id)]).await?;
-    let Some(Row { outcome, reservation }) = CANCEL.decode_first(&answer)? else {
+pub(crate) async fn cancel(settlements: &Lanes<Settlements>, reservation_id: Uuid) -> Result<Cancel, Error> {
+    let call = Call { reservation_id, verb: Verb::Cancel };
+    let Some(Settled { outcome, reservation }) = settlements.call(ending(reservation_id), call).await? else {
         return Ok(Cancel::ReservationNotFound);
     };
     match outcome.as_str() {

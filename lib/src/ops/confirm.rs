@@ -4,12 +4,14 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::reacquire::{self, Reacquire};
+use super::settle::{Call, Settled, Settlements, Verb};
+use crate::coalesce::{Lanes, ending};
 use crate::db::Database;
 use crate::error::Error;
 use crate::reservation::Reservation;
-use crate::statement::{Statement, Value};
+use crate::statement::Statement;
 
-const CONFIRM: Statement = Statement { name: "confirm", sql: include_str!("confirm.sql") };
+pub(super) const CONFIRM: Statement = Statement { name: "confirm", sql: include_str!("confirm.sql") };
 
 /// How to confirm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,20 +55,14 @@ pub enum Confirm {
     },
 }
 
-#[derive(sqlx::FromRow)]
-struct Row {
-    outcome: String,
-    #[sqlx(flatten)]
-    reservation: Reservation,
-}
-
 pub(crate) async fn confirm(
     database: &Database,
+    settlements: &Lanes<Settlements>,
     reservation_id: Uuid,
     options: ConfirmOptions,
 ) -> Result<Confirm, Error> {
-    let answer = database.fetch(&CONFIRM, &[Value::Uuid(reservation_id)]).await?;
-    let Some(Row { outcome, reservation }) = CONFIRM.decode_first(&answer)? else {
+    let call = Call { reservation_id, verb: Verb::Confirm };
+    let Some(Settled { outcome, reservation }) = settlements.call(ending(reservation_id), call).await? else {
         return Ok(Confirm::ReservationNotFound);
     };
     match (outcome.as_str(), options.if_expired) {

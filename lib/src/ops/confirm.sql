@@ -1,8 +1,9 @@
 -- Deduct a live hold's units for good; a lapsed hold is recorded as EXPIRED instead.
 --
 -- Parameters: reservation_id uuid.
--- Locks:      the hold's item by its id, then the hold by its id alone, and only while the snapshot shows it PENDING.
---             A state test inside a locking CTE would make a refusal look like an absence.
+-- Locks:      a place in the item's queue, as in `reserve`; then the hold's item by its id, then the hold by its id
+--             alone, and only while the snapshot shows it PENDING. A state test inside a locking CTE would make a
+--             refusal look like an absence.
 -- Recheck:    `decision` reads the locked version of the hold, and the clock after both waits; a hold that ended or
 --             lapsed while this statement waited is seen as it is now.
 -- Outcomes:   no row when there is no such reservation; otherwise confirmed, expired, or already_<status> with the state
@@ -18,15 +19,19 @@ seen_reservation as materialized (
     join stockhold.reservations on reservations.id = request.reservation_id
 ),
 
+queued_request as materialized (
+    select
+        seen_reservation.item_id,
+        pg_advisory_xact_lock(hashtextextended(seen_reservation.item_id::text, 0)) as place
+    from seen_reservation
+    where seen_reservation.status = 'PENDING'
+),
+
 -- The item comes first, always: every statement that changes a hold holds its item's lock.
 locked_item as materialized (
     select items.*
     from stockhold.items
-    where items.id = (
-        select item_id
-        from seen_reservation
-        where status = 'PENDING'
-    )
+    where items.id = (select item_id from queued_request)
     for no key update
 ),
 

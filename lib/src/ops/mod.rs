@@ -12,7 +12,9 @@ pub mod health;
 mod reacquire;
 pub(crate) mod refuse;
 pub mod reserve;
+pub(crate) mod settle;
 
+use serde::Serialize;
 use sqlx::FromRow;
 use sqlx::postgres::PgRow;
 
@@ -31,18 +33,36 @@ impl Statement {
         answer.rows.first().map(|row| Row::from_row(row).map_err(|error| self.unexpected(error))).transpose()
     }
 
+    /// The rows, of which there must be one for each of so many calls.
+    fn decode_each<'r, Row: FromRow<'r, PgRow>>(
+        &self,
+        answer: &'r Answer,
+        call_count: usize,
+    ) -> Result<Vec<Row>, Error> {
+        match answer.rows.len() {
+            row_count if row_count == call_count => self.decode(&answer.rows),
+            row_count => Err(self.unexpected(format_args!("{row_count} rows for {call_count} calls"))),
+        }
+    }
+
     /// An answer that the statement cannot give, if its text and this library are of one version.
     fn unexpected(&self, cause: impl std::fmt::Display) -> Error {
         Error::Internal { statement: self.name, cause: cause.to_string() }
     }
 
     /// A refusal that cannot be trusted: an earlier attempt may still be running.
-    fn refuse_if_certain<T>(&self, answer: &Answer, refusal: T) -> Result<T, Error> {
-        if answer.in_doubt {
+    fn refuse_if_certain<T>(&self, in_doubt: bool, refusal: T) -> Result<T, Error> {
+        if in_doubt {
             return Err(Error::Unavailable(format!("the connection broke while `{}` was under way", self.name)));
         }
         Ok(refusal)
     }
+}
+
+/// The calls of a batch, as the one parameter that carries them all.
+fn json_array(calls: impl Iterator<Item = impl Serialize>) -> String {
+    // Calls are plain structs of strings and numbers, which always have a JSON form.
+    serde_json::to_string(&calls.collect::<Vec<_>>()).unwrap_or_default()
 }
 
 /// How often a statement that answered `moved` is run again before it is sent behind the item's lock.

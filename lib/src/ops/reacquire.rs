@@ -30,20 +30,21 @@ struct Row {
 
 pub(crate) async fn reacquire(database: &Database, reservation_id: Uuid, item_id: Uuid) -> Result<Reacquire, Error> {
     let values = [Value::Uuid(reservation_id)];
-    let mut moved_count = 0;
+    let (mut moved_count, mut in_doubt) = (0, false);
     loop {
         let answer = if moved_count < MOVED_COUNT_MAX {
             database.fetch(&REACQUIRE, &values).await?
         } else {
             database.fetch_behind_lock(&REACQUIRE, &values, item_id).await?
         };
+        in_doubt |= answer.in_doubt;
         let row: Row = REACQUIRE.decode_first(&answer)?.ok_or_else(|| REACQUIRE.unexpected("no row"))?;
         let Row { outcome, available_quantity, reservation } = row;
         return match outcome.as_str() {
             "confirmed" => Ok(Reacquire::Reacquired(reservation)),
             "already_confirmed" => Ok(Reacquire::AlreadyConfirmed(reservation)),
             "insufficient_availability" => REACQUIRE
-                .refuse_if_certain(&answer, Reacquire::InsufficientAvailability { reservation, available_quantity }),
+                .refuse_if_certain(in_doubt, Reacquire::InsufficientAvailability { reservation, available_quantity }),
             "moved" => {
                 moved_count += 1;
                 continue;

@@ -1,8 +1,9 @@
 -- Confirm an expired reservation after all, when its units are free: a payment that landed late.
 --
 -- Parameters: reservation_id uuid.
--- Locks:      the reservation's item by its id, then the reservation by its id alone, and only when the snapshot shows
---             it EXPIRED and the item looks able to serve it; then the lapsed holds it expires.
+-- Locks:      a place in the item's queue, as in `reserve`; then the reservation's item by its id, then the reservation
+--             by its id alone, and only when the snapshot shows it EXPIRED and the item looks able to serve it; then
+--             the lapsed holds it expires.
 -- Recheck:    `decision` reads the locked versions of both and the clock after both waits; `expired_holds` rechecks
 --             status and deadline on the newest version of each hold.
 -- Outcomes:   no row when there is no such reservation; otherwise confirmed, moved, insufficient_availability, or
@@ -55,20 +56,24 @@ lapsed_total as materialized (
     from lapsed_holds
 ),
 
+queued_request as materialized (
+    select
+        seen_item.id as item_id,
+        pg_advisory_xact_lock(hashtextextended(seen_item.id::text, 0)) as place
+    from seen_item
+    cross join seen_reservation
+    cross join lapsed_total
+    where seen_reservation.status = 'EXPIRED'
+    and (
+        seen_reservation.quantity <= seen_item.free_quantity + lapsed_total.quantity
+        or lapsed_total.count = 200
+    )
+),
+
 locked_item as materialized (
     select items.*
     from stockhold.items
-    where items.id = (
-        select seen_item.id
-        from seen_item
-        cross join seen_reservation
-        cross join lapsed_total
-        where seen_reservation.status = 'EXPIRED'
-        and (
-            seen_reservation.quantity <= seen_item.free_quantity + lapsed_total.quantity
-            or lapsed_total.count = 200
-        )
-    )
+    where items.id = (select item_id from queued_request)
     for no key update
 ),
 

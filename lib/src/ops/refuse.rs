@@ -2,11 +2,13 @@
 //! that is worth trying first; it decides nothing, and a wrong one costs a round trip.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use uuid::Uuid;
 
+use crate::coalesce::{Coalesce, Member};
 use crate::db::Database;
 use crate::error::Error;
 use crate::statement::{Statement, Value};
@@ -46,21 +48,54 @@ impl SoldOutHints {
     }
 }
 
+/// A reservation that is expected to be refused.
+pub(crate) struct Call {
+    pub quantity: i64,
+    pub idempotency_key: Option<String>,
+}
+
 #[derive(sqlx::FromRow)]
 struct Row {
     available_quantity: i64,
+    known_keys: Vec<String>,
 }
 
-/// What is available, when `reserve` would refuse; none when it might not.
-pub(crate) async fn refuse(
-    database: &Database,
-    item_id: Uuid,
-    quantity: i64,
-    idempotency_key: Option<&str>,
-) -> Result<Option<i64>, Error> {
-    let key = idempotency_key.map(str::to_owned);
-    let values = [Value::Uuid(item_id), Value::Bigint(quantity), Value::Text(key)];
-    let answer = database.fetch(&REFUSE, &values).await?;
-    let row: Option<Row> = REFUSE.decode_first(&answer)?;
-    Ok(row.map(|row| row.available_quantity))
+/// The operation: one read answers every call that waits for the same item.
+pub(crate) struct Refusals {
+    pub database: Arc<Database>,
+}
+
+impl Refusals {
+    /// For each call, what is available when `reserve` would refuse it; none when it might not.
+    async fn refuse(&self, item_id: Uuid, calls: &[&Call]) -> Result<Vec<Option<i64>>, Error> {
+        let keys: Vec<_> = calls.iter().filter_map(|call| call.idempotency_key.as_deref()).collect();
+        let answer = self.database.fetch(&REFUSE, &[Value::Uuid(item_id), Value::Json(json!(keys))]).await?;
+        let Some(Row { available_quantity, known_keys }) = REFUSE.decode_first(&answer)? else {
+            return Ok(vec![None; calls.len()]);
+        };
+        let is_refused = |call: &&Call| {
+            call.quantity > available_quantity
+                && call.idempotency_key.as_ref().is_none_or(|key| !known_keys.contains(key))
+        };
+        Ok(calls.iter().map(|call| is_refused(call).then_some(available_quantity)).collect())
+    }
+}
+
+impl Coalesce for Refusals {
+    type Lane = Uuid;
+    type Call = Call;
+    type Answer = Option<i64>;
+
+    async fn send_alone(&self, item_id: Uuid, call: &Call) -> Result<Option<i64>, Error> {
+        Ok(self.refuse(item_id, &[call]).await?.pop().flatten())
+    }
+
+    async fn send_together(&self, item_id: Uuid, members: Vec<Member<Self>>) -> Result<(), (Error, Vec<Member<Self>>)> {
+        let calls: Vec<_> = members.iter().map(|member| &member.call).collect();
+        match self.refuse(item_id, &calls).await {
+            Ok(answers) => members.into_iter().zip(answers).for_each(|(member, answer)| member.answer(Ok(answer))),
+            Err(error) => return Err((error, members)),
+        }
+        Ok(())
+    }
 }

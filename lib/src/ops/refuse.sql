@@ -1,23 +1,23 @@
--- Refuse a reservation of an item that is sold out, at the price of a read.
+-- Refuse reservations of an item that is sold out, at the price of a read.
 --
--- Parameters: item_id uuid; quantity bigint, units; idempotency_key text (null without a key).
+-- Parameters: item_id uuid; idempotency_keys jsonb, an array of the keys that the reservations have.
 -- Locks:      none, and no write.
 -- Recheck:    none. The refusal is true of the snapshot: the counters and the lapsed holds come from it, and the clock
 --             is read once, after it.
--- Outcomes:   one row with what is available when `reserve` would refuse; no row when it might not, for whatever reason.
+-- Outcomes:   one row with what is available, and which keys an earlier reservation has; `reserve` would refuse every
+--             larger quantity under another key. No row when nobody can say so without a lock.
 
 with request as materialized (
     select
         $1::uuid as item_id,
-        $2::bigint as quantity,
-        $3::text as idempotency_key
+        $2::jsonb as idempotency_keys
 ),
 
 reading as materialized (
     select clock_timestamp() as clock
 ),
 
--- As in `reserve`: so many lapsed holds are enough, or more than one statement expires.
+-- As in `reserve`: more than one statement expires are too many to add up here.
 lapsed_holds as materialized (
     select reservations.quantity
     from stockhold.reservations
@@ -25,7 +25,7 @@ lapsed_holds as materialized (
     and reservations.status = 'PENDING'
     and reservations.expires_at <= (select clock from reading)
     order by reservations.expires_at, reservations.id
-    limit (select least(quantity, 200) from request)
+    limit 200
 ),
 
 lapsed_total as materialized (
@@ -35,22 +35,29 @@ lapsed_total as materialized (
     from lapsed_holds
 ),
 
-refused_request as materialized (
+known_keys as materialized (
+    select known_key.idempotency_key
+    from request
+    cross join lateral jsonb_array_elements_text(request.idempotency_keys) as asked_key
+    cross join lateral (
+        select reservations.idempotency_key
+        from stockhold.reservations
+        where reservations.idempotency_key = asked_key
+        limit 1
+    ) as known_key
+),
+
+refusing_item as materialized (
     select
         items.total_quantity - items.held_quantity - items.confirmed_quantity + lapsed_total.quantity
             as available_quantity
     from request
     join stockhold.items on items.id = request.item_id
     cross join lapsed_total
-    where request.quantity
-        > items.total_quantity - items.held_quantity - items.confirmed_quantity + lapsed_total.quantity
-    and lapsed_total.count < 200
-    and not exists (
-        select
-        from stockhold.reservations
-        where reservations.idempotency_key = request.idempotency_key
-    )
+    where lapsed_total.count < 200
 )
 
-select available_quantity
-from refused_request
+select
+    refusing_item.available_quantity,
+    array(select known_keys.idempotency_key from known_keys) as known_keys
+from refusing_item

@@ -2,8 +2,9 @@
 --
 -- Parameters: reservation_id, item_id uuid; customer_id text; quantity bigint, units; ttl_seconds double precision,
 --             seconds from the decision; idempotency_key text, idempotency_fingerprint bytea (both null without a key).
--- Locks:      the item's row by its id, and only when the request looks able to succeed; then the lapsed holds it
---             expires, which nobody touches without the item's lock. A refusal of a sold-out item locks nothing.
+-- Locks:      a place in the item's queue, then the item's row by its id, and only when the request looks able to
+--             succeed; then the lapsed holds it expires, which nobody touches without the item's lock. A refusal of a
+--             sold-out item locks nothing.
 -- Recheck:    `decision` reads the locked version of the item and the clock after the wait; `expired_holds` rechecks
 --             status and deadline on the newest version of each hold.
 -- Outcomes:   replayed, key_reused, item_not_found, reserved, moved, insufficient_availability. `moved`: refused, but
@@ -84,6 +85,15 @@ promising_request as materialized (
     )
 ),
 
+-- Who waits for a row walks all its versions since their snapshot, so a line at the row grows slower as it grows longer.
+-- Calls line up here instead. It is a queue and never the guard: what follows is right without it.
+queued_request as materialized (
+    select
+        promising_request.item_id,
+        pg_advisory_xact_lock(hashtextextended(promising_request.item_id::text, 0)) as place
+    from promising_request
+),
+
 locked_item as materialized (
     select
         items.id,
@@ -91,7 +101,7 @@ locked_item as materialized (
         items.held_quantity,
         items.total_quantity - items.held_quantity - items.confirmed_quantity as free_quantity
     from stockhold.items
-    where items.id = (select item_id from promising_request)
+    where items.id = (select item_id from queued_request)
     for no key update
 ),
 

@@ -64,6 +64,23 @@ impl Fixture {
         Inventory::connect(&config).await.unwrap()
     }
 
+    /// An inventory whose calls each have a statement of their own, so that any number of them can be seen to wait.
+    pub async fn alone(&self) -> Inventory {
+        let config = Config { coalescing: false, ..Config::new(&self.url) };
+        Inventory::connect(&config).await.unwrap()
+    }
+
+    /// Takes the queue before the row out of every statement of inventories made from now on: a function of the same name
+    /// that does nothing comes first on the search path.
+    pub async fn remove_queue(&self) {
+        let sql = "create schema without_queue;
+            create function without_queue.pg_advisory_xact_lock(bigint) returns void language sql as 'select';
+            do $$ begin
+                execute format('alter database %I set search_path = without_queue, pg_catalog', current_database());
+            end $$";
+        run(&mut self.connection().await, sql).await;
+    }
+
     pub async fn connection(&self) -> PgConnection {
         PgConnection::connect(&self.url).await.unwrap()
     }
@@ -167,8 +184,13 @@ pub struct Gate {
 impl Gate {
     /// Holds what `sql` locks.
     pub async fn close(fixture: &Fixture, sql: &str) -> Self {
-        let mut connection = fixture.connection().await;
-        let observer = fixture.connection().await;
+        Self::close_at(&fixture.url, sql).await
+    }
+
+    /// The same, without the fixture at hand.
+    pub async fn close_at(url: &str, sql: &str) -> Self {
+        let mut connection = PgConnection::connect(url).await.unwrap();
+        let observer = PgConnection::connect(url).await.unwrap();
         run(&mut connection, "begin isolation level read committed").await;
         run(&mut connection, sql).await;
         let pid = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut connection).await.unwrap();
@@ -229,8 +251,8 @@ impl Gate {
         self.run(&format!("select pg_sleep({seconds})")).await;
     }
 
-    /// Waits until exactly this many sessions are seen to wait for the gate, in line or behind one that is.
-    pub async fn wait_for(&mut self, waiter_count: i64) {
+    /// How many sessions are seen to wait for the gate, in line or behind one that is.
+    pub async fn waiter_count(&mut self) -> i64 {
         let sql = "
             with recursive waiting as materialized (
                 select distinct pg_locks.pid, blocker.pid as blocker_pid
@@ -250,9 +272,14 @@ impl Gate {
             )
             select count(*)
             from queued";
+        sqlx::query_scalar(sql).bind(self.pid).fetch_one(&mut self.observer).await.unwrap()
+    }
+
+    /// Waits until exactly this many sessions are seen to wait for the gate.
+    pub async fn wait_for(&mut self, waiter_count: i64) {
         let started = Instant::now();
         loop {
-            let count: i64 = sqlx::query_scalar(sql).bind(self.pid).fetch_one(&mut self.observer).await.unwrap();
+            let count = self.waiter_count().await;
             if count == waiter_count {
                 return;
             }

@@ -9,17 +9,21 @@ use crate::common::{Fixture, Gate, new_reservation, reserved, send};
 /// The races of the other tests in one: under another isolation level the waiting statements would be rolled back with
 /// a serialization failure, which the statistic would count.
 #[rstest]
-#[case::read_committed("read committed")]
-#[case::repeatable_read("repeatable read")]
-#[case::serializable("serializable")]
+#[case::read_committed("read committed", true)]
+#[case::repeatable_read("repeatable read", true)]
+#[case::serializable("serializable", true)]
+#[case::read_committed_with_the_queue_removed("read committed", false)]
 #[tokio::test]
-async fn races_end_the_same_whatever_the_default_isolation(#[case] isolation: &str) {
+async fn races_end_the_same_whatever_the_default_isolation(#[case] isolation: &str, #[case] queued: bool) {
     let settings = format!("alter database % set default_transaction_isolation = '{isolation}'");
     let fixture = Fixture::with_settings(&settings).await;
+    if !queued {
+        fixture.remove_queue().await;
+    }
     let item = fixture.item(50).await;
     let hold = fixture.hold(item.id, 10, 600.0).await;
     fixture.hold(item.id, 10, 600.0).await;
-    let inventory = fixture.another(10).await;
+    let inventory = fixture.alone().await;
 
     // Eight reserves of 4 for 30 units, a confirm and a cancel of one hold, all parked at the row.
     let mut gate = Gate::close_item(&fixture, item.id).await;

@@ -2,17 +2,24 @@
 
 use std::time::{Duration, Instant};
 
+use rstest::rstest;
 use stockhold::{Confirm, ConfirmOptions, ExpireOptions, IfExpired, Reserve};
 
 use crate::common::{Fixture, Gate, new_reservation, send};
 
 /// FACTS rows 11 and 15, and the fuzz that the statements passed before they were settled.
+#[rstest]
+#[case::with_the_queue_before_the_row(true)]
+#[case::with_the_queue_removed(false)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_storm_of_every_operation_neither_oversells_nor_deadlocks() {
+async fn a_storm_of_every_operation_neither_oversells_nor_deadlocks(#[case] queued: bool) {
     let fixture = Fixture::new().await;
+    if !queued {
+        fixture.remove_queue().await;
+    }
     let items = [fixture.item(5).await.id, fixture.item(20).await.id, fixture.item(1).await.id];
-    // Two processes' pools, so that nothing in memory can help.
-    let inventories = [fixture.another(6).await, fixture.another(6).await];
+    // Two processes' pools, so that nothing in memory can help: one sends its calls together, one each by itself.
+    let inventories = [fixture.another(6).await, fixture.alone().await];
     let deadline = Instant::now() + Duration::from_secs(4);
     let clients: Vec<_> = (0..24_u64)
         .map(|seed| {

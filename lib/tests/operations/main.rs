@@ -5,7 +5,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod batches;
 mod cancel;
+mod coalesce;
 mod confirm;
 mod connections;
 mod create_item;
@@ -13,6 +15,7 @@ mod expire;
 mod isolation;
 mod lock_order;
 mod pooler;
+mod queue;
 mod reacquire;
 mod reads;
 mod reserve;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};
 use stockhold::item::Metadata;
+use stockhold::reservation::IdempotencyKey;
 use stockhold::{Config, Confirm, CreateItem, Inventory, NewItem, Pooling, Reserve};
 
 use crate::common::{Fixture, new_reservation, reserved, send};
@@ -158,6 +159,23 @@ async fn values_come_back_as_they_were_sent_in_a_message() {
         assert_eq!(made.customer_id, call.customer_id.as_str());
         assert_eq!(fixture.inventory.get_reservation(made.id).await.unwrap(), Some(made));
     }
+    // The same in a batch, whose calls are one literal.
+    let before = inventory.coalesced();
+    let mut calls = Vec::new();
+    for number in 0..100 {
+        let mut call = new_reservation(item.id, 1, random.f64() * 1_000.0 + 0.01);
+        call.customer_id = text(&mut random).try_into().unwrap();
+        calls.push((call, IdempotencyKey::try_from(format!("'\\\"$1;--{{{number}").as_str()).unwrap()));
+    }
+    let together = calls.iter().map(|(call, key)| inventory.reserve(call.clone(), Some(key.clone())));
+    for ((call, key), outcome) in calls.iter().zip(futures::future::join_all(together).await) {
+        let made = reserved(outcome.unwrap());
+        assert_eq!(made.customer_id, call.customer_id.as_str());
+        let replayed = fixture.inventory.reserve(call.clone(), Some(key.clone())).await.unwrap();
+        assert_eq!(replayed, Reserve::Replayed(made));
+    }
+    let after = inventory.coalesced();
+    assert!(after.call_count - before.call_count > 2 * (after.statement_count - before.statement_count), "{after:?}");
     assert!(inventory.audit(item.id).await.unwrap().unwrap().consistent);
     let query = stockhold::LedgerQuery { after_version: 0, entry_count_max: 10 };
     let pages = (inventory.get_ledger(item.id, query).await, fixture.inventory.get_ledger(item.id, query).await);
