@@ -68,7 +68,12 @@ async function scriptTests(programs) {
     const { code, output } = await runAndRead(
         process.execPath,
         ['--test', '--test-reporter=spec', '--test-concurrency=2', ...files.map((file) => join(scripts, file))],
-        { ...colours, STOCKHOLD_SERVE: programs.serve ?? '', DATABASE_URL: '' },
+        {
+            ...colours,
+            STOCKHOLD_SERVE: programs.serve ?? '',
+            STOCKHOLD_HARNESS: programs['stockhold-harness'] ?? '',
+            DATABASE_URL: '',
+        },
     );
     const count = (key) => Number(output.match(new RegExp(`^\\S+ ${key} (\\d+)$`, 'm'))?.[1] ?? 0);
     return {

@@ -12,6 +12,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod answers;
+pub mod bench;
 pub mod books;
 pub mod checker;
 pub mod client;

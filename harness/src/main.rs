@@ -5,6 +5,7 @@ use std::{io::Write, process::ExitCode, time::Duration};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use stockhold_harness::{
+    bench,
     books::Books,
     checker::Limits,
     connection::Origin,
@@ -52,6 +53,7 @@ fn run(cli: Cli) -> Result<Exit> {
         match cli.command {
             Command::Race(arguments) => race(*arguments).await,
             Command::Check(arguments) => check(&arguments),
+            Command::Bench(options) => bench::command(*options).await.map_err(anyhow::Error::msg),
             Command::List => {
                 list();
                 Ok(Exit::Held)

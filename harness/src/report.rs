@@ -44,13 +44,23 @@ fn parent(directory: &Path) -> PathBuf {
     }
 }
 
-/// Writes everything beside the place, then moves it there in one step.
+/// Writes the report of a race.
 pub fn write(directory: &Path, result: &RaceResult, setting: &Setting) -> io::Result<()> {
-    let unfinished = parent(directory).join(format!(".stockhold-report-{}-{}", setting.run, std::process::id()));
+    let files = [
+        ("index.html", html(result, setting).into_bytes()),
+        ("junit.xml", junit(result).into_bytes()),
+        ("summary.json", serde_json::to_vec_pretty(result)?),
+    ];
+    place(directory, &setting.run, &files)
+}
+
+/// Writes files beside the place, then moves them there in one step.
+pub fn place(directory: &Path, run: &str, files: &[(&str, Vec<u8>)]) -> io::Result<()> {
+    let unfinished = parent(directory).join(format!(".stockhold-report-{run}-{}", std::process::id()));
     fs::create_dir(&unfinished)?;
-    let written = fs::write(unfinished.join("index.html"), html(result, setting))
-        .and_then(|()| fs::write(unfinished.join("junit.xml"), junit(result)))
-        .and_then(|()| fs::write(unfinished.join("summary.json"), serde_json::to_vec_pretty(result)?))
+    let written = files
+        .iter()
+        .try_for_each(|(name, bytes)| fs::write(unfinished.join(name), bytes))
         .and_then(|()| fs::rename(&unfinished, directory));
     if written.is_err() {
         // What could not be finished is not left behind.
@@ -59,7 +69,8 @@ pub fn write(directory: &Path, result: &RaceResult, setting: &Setting) -> io::Re
     written
 }
 
-fn escaped(text: &str) -> String {
+/// Text as HTML and XML take it.
+pub fn escaped(text: &str) -> String {
     text.chars()
         .filter(|letter| !letter.is_control() || matches!(letter, '\n' | '\t'))
         .map(|letter| match letter {
