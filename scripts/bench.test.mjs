@@ -87,8 +87,9 @@ describe('the benchmark', { skip: !(STOCKHOLD_SERVE && STOCKHOLD_HARNESS) && 'ru
 const FAILING = `#!/usr/bin/env node
 import { spawn } from 'node:child_process';
 import { createServer } from 'node:http';
+import { freePort } from '${new URL('ports.mjs', import.meta.url)}';
 const port = Number(process.env.PORT);
-const env = { ...process.env, PORT: String(port === 65535 ? 1024 : port + 1) };
+const env = { ...process.env, PORT: String(await freePort()) };
 const service = spawn(process.env.STOCKHOLD_SERVE, ['--migrate'], { env, stdio: 'ignore' });
 process.on('SIGTERM', () => (service.kill(), process.exit(0)));
 createServer(async (request, response) => {

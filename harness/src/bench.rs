@@ -29,6 +29,7 @@ pub mod parts;
 mod plot;
 pub mod processor;
 pub mod program;
+mod rivals;
 pub mod scenario;
 pub mod stock;
 pub mod summary;
@@ -292,7 +293,9 @@ impl Bench<'_> {
             let what = format!("{series}, {}, {connections} connections", setup.told());
             self.figures.failures.push(format!("{what}: {} calls failed: {}", load.errors, load.examples.join("; ")));
         } else if load.calls == 0 {
-            self.figures.failures.push(format!("{series}, {}, {connections} connections: nothing was answered", setup.told()));
+            self.figures
+                .failures
+                .push(format!("{series}, {}, {connections} connections: nothing was answered", setup.told()));
         }
         self.figures.points.push(point);
         self.figures.points.last_mut().ok_or_else(|| "no point".to_owned())

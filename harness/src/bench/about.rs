@@ -44,9 +44,8 @@ pub async fn database(database_url: &str) -> Result<BTreeMap<String, String>, sq
 pub async fn refuse_used(database_url: &str) -> Result<(), String> {
     let look = async {
         let mut connection = PgConnection::connect(database_url).await?;
-        let known: bool = sqlx::query_scalar("select to_regclass('stockhold.items') is not null")
-            .fetch_one(&mut connection)
-            .await?;
+        let known: bool =
+            sqlx::query_scalar("select to_regclass('stockhold.items') is not null").fetch_one(&mut connection).await?;
         if !known {
             return Ok(false);
         }

@@ -170,7 +170,8 @@ impl HttpCaller {
 
 impl Caller for HttpCaller {
     async fn connect(&mut self) -> Result<(), String> {
-        self.connection = Some(Connection::open(&self.origin).await.map_err(|error| format!("no connection: {error}"))?);
+        self.connection =
+            Some(Connection::open(&self.origin).await.map_err(|error| format!("no connection: {error}"))?);
         Ok(())
     }
 

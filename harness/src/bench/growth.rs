@@ -129,7 +129,12 @@ pub async fn sweep(field: Field<'_>, failures: &mut Vec<String>) -> Result<Sweep
         .map_err(|error| format!("the lapsed holds cannot be written: {error}"))?;
     let quiet = others(&field, "quiet").await?;
     let over = Arc::new(AtomicBool::new(false));
-    let probe = tokio::spawn(probe(field.database_url.to_owned(), item_ids.clone(), Arc::clone(&over), field.seed.fork("probe", 0)));
+    let probe = tokio::spawn(probe(
+        field.database_url.to_owned(),
+        item_ids.clone(),
+        Arc::clone(&over),
+        field.seed.fork("probe", 0),
+    ));
     let origin = Arc::clone(&field.origin);
     let sweeping = tokio::spawn(async move { sweep_all(&origin).await });
     let meanwhile = others(&field, "meanwhile").await?;

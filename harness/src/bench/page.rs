@@ -39,11 +39,25 @@ pub fn html(figures: &Figures) -> String {
         let _ = write!(page, "<h2 class=\"failure\">This run failed</h2>\n<ul class=\"failure\">{failures}</ul>\n");
     }
     page.push_str(&targets(figures));
-    page.push_str("<h2>Plots</h2>\n<div class=\"plots\">\n");
-    page.push_str(&throughput(figures));
-    page.push_str(&latency(figures));
-    page.push_str(&batches(figures));
-    page.push_str("</div>\n");
+    for (title, words, plots) in [
+        ("Throughput", "Both axes are logarithmic.", throughput(figures)),
+        (
+            "Latency",
+            "Of a closed loop, as its callers saw it, and corrected for coordinated omission: with the calls counted that a \
+             connection would have made while it waited.",
+            latency(figures),
+        ),
+        (
+            "Batches",
+            "The share of the hot item's reservations that left in a statement of so many, as the ledger shows, by connections.",
+            batches(figures),
+        ),
+    ] {
+        if !plots.is_empty() {
+            let _ =
+                write!(page, "<h2>{title}</h2>\n<p class=\"soft\">{words}</p>\n<div class=\"plots\">\n{plots}</div>\n");
+        }
+    }
     page.push_str(&others(figures));
     page.push_str(&points(figures));
     page.push_str(&about(figures));
@@ -57,7 +71,7 @@ fn targets(figures: &Figures) -> String {
         let word = verdict(target);
         let _ = writeln!(
             rows,
-            "<tr><td>{}<td>{}<td class=\"number\">{}<td class=\"number\">{}<td class=\"{word}\">{word}<td><small>{}</small>",
+            "<tr><td>{}<td>{}<td class=\"number\">{}<td class=\"number\">{}<td class=\"verdict {word}\">{word}<td><small>{}</small>",
             escaped(target.what),
             escaped(target.against),
             value(target),
@@ -99,10 +113,7 @@ fn throughput(figures: &Figures) -> String {
     plots.push_str(&plot::curves(
         "One hot item, database far away",
         "reservations a second, with a longer round trip to the database",
-        &[
-            rate("one process", "hot", Setup::FarAway),
-            rate("transaction", "transaction", Setup::DatabaseFarAway),
-        ],
+        &[rate("one process", "hot", Setup::FarAway), rate("transaction", "transaction", Setup::DatabaseFarAway)],
         short_number,
     ));
     plots.push_str(&plot::curves(
@@ -131,23 +142,25 @@ fn throughput(figures: &Figures) -> String {
 }
 
 fn latency(figures: &Figures) -> String {
-    let told: fn(f64) -> String = |microseconds| format!("{} ms", microseconds / 1_000.0);
+    let told: fn(f64) -> String = |microseconds| {
+        if microseconds < 1e6 { format!("{} ms", microseconds / 1e3) } else { format!("{} s", microseconds / 1e6) }
+    };
     let mut plots = String::new();
     let titles = [
-        ("hot", Setup::OneProcess, "Latency: one hot item"),
-        ("hot", Setup::TwoProcesses, "Latency: one hot item, two processes"),
-        ("hot", Setup::FarAway, "Latency: one hot item, database far away"),
-        ("uniform", Setup::OneProcess, "Latency: 1,000 items uniform"),
-        ("zipf", Setup::OneProcess, "Latency: 1,000 items by popularity"),
-        ("sold_out", Setup::OneProcess, "Latency: sold-out refusals"),
-        ("pairs", Setup::OneProcess, "Latency: reserve, then confirm"),
-        ("mix", Setup::OneProcess, "Latency: a mix over 1,000 items"),
+        ("hot", Setup::OneProcess, "One hot item"),
+        ("hot", Setup::TwoProcesses, "One hot item, two processes"),
+        ("hot", Setup::FarAway, "One hot item, database far away"),
+        ("uniform", Setup::OneProcess, "1,000 items, each as likely"),
+        ("zipf", Setup::OneProcess, "1,000 items by popularity"),
+        ("sold_out", Setup::OneProcess, "Refusals of a sold-out item"),
+        ("pairs", Setup::OneProcess, "Reserve, then confirm, one hot item"),
+        ("mix", Setup::OneProcess, "Reserve, confirm, cancel and read, 1,000 items"),
     ];
     for (series, setup, title) in titles {
         let quantile = |name: &str, of| curve(figures, name, series, setup, of);
         plots.push_str(&plot::curves(
             title,
-            "closed loop, as callers saw it; corrected for coordinated omission where it says so",
+            "",
             &[
                 quantile("p50", |point| point.latency.p50_us),
                 quantile("p99", |point| point.latency.p99_us),
@@ -163,9 +176,9 @@ fn latency(figures: &Figures) -> String {
 fn batches(figures: &Figures) -> String {
     let mut plots = String::new();
     for (setup, title) in [
-        (Setup::OneProcess, "Batches: one process"),
-        (Setup::TwoProcesses, "Batches: two processes"),
-        (Setup::FarAway, "Batches: database far away"),
+        (Setup::OneProcess, "One process"),
+        (Setup::TwoProcesses, "Two processes"),
+        (Setup::FarAway, "Database far away"),
     ] {
         let rows: Vec<(String, Vec<f64>, String)> = figures
             .closed("hot", setup)
@@ -183,12 +196,7 @@ fn batches(figures: &Figures) -> String {
                 Some((format!("{}", point.connections), shares, format!("{:.1} mean", batches.mean)))
             })
             .collect();
-        plots.push_str(&plot::bars(
-            title,
-            "hot item, by connections: share of the reservations that left in a statement of so many, as the ledger shows",
-            &BANDS.map(|(name, _)| name),
-            &rows,
-        ));
+        plots.push_str(&plot::bars(title, "", &BANDS.map(|(name, _)| name), &rows));
     }
     plots
 }
@@ -268,7 +276,11 @@ fn points(figures: &Figures) -> String {
             )
         });
         let batches = point.batches.as_ref().map_or_else(String::new, |batches| format!("{:.1}", batches.mean));
-        let errors = if point.errors > 0 { format!(" <span class=\"failure\">{} errors</span>", point.errors) } else { String::new() };
+        let errors = if point.errors > 0 {
+            format!(" <span class=\"failure\">{} errors</span>", point.errors)
+        } else {
+            String::new()
+        };
         let _ = writeln!(
             rows,
             "<tr><td>{}<td>{}{old}<td class=\"number\">{}<td>{pace}<td class=\"number\">{}{errors}<td class=\"number\">{}\
@@ -294,11 +306,8 @@ fn points(figures: &Figures) -> String {
 }
 
 fn about(figures: &Figures) -> String {
-    let rows: String = figures
-        .about
-        .iter()
-        .map(|(key, value)| format!("<tr><td>{}<td>{}\n", escaped(key), escaped(value)))
-        .collect();
+    let rows: String =
+        figures.about.iter().map(|(key, value)| format!("<tr><td>{}<td>{}\n", escaped(key), escaped(value))).collect();
     let notes: String = figures.notes.iter().map(|note| format!("<li>{}</li>", escaped(note))).collect();
     let notes = if notes.is_empty() { notes } else { format!("<ul>{notes}</ul>\n") };
     format!(

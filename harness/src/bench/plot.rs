@@ -110,8 +110,11 @@ fn frame(x: &Axis, y: &Axis, xs: impl Iterator<Item = f64>, told: fn(f64) -> Str
 }
 
 fn path(curve: &Curve, colour: usize, x: &Axis, y: &Axis, told: fn(f64) -> String) -> String {
-    let places: Vec<(f64, f64, f64, f64)> =
-        curve.points.iter().map(|(connections, value)| (x.place(*connections), y.place(*value), *connections, *value)).collect();
+    let places: Vec<(f64, f64, f64, f64)> = curve
+        .points
+        .iter()
+        .map(|(connections, value)| (x.place(*connections), y.place(*value), *connections, *value))
+        .collect();
     let line: Vec<String> = places.iter().map(|(x, y, _, _)| format!("{x:.1} {y:.1}")).collect();
     let mut svg = format!("<path class=\"curve c{colour}\" d=\"M{}\"/>", line.join("L"));
     for (x, y, connections, value) in places {
@@ -157,7 +160,13 @@ pub fn bars(title: &str, caption: &str, bands: &[&str], rows: &[(String, Vec<f64
     let mut svg = String::new();
     for (index, (name, shares, told)) in rows.iter().enumerate() {
         let y = 34.0 + index as f64 * 30.0;
-        let _ = write!(svg, "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>", left - 8.0, y + 14.0, escaped(name));
+        let _ = write!(
+            svg,
+            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+            left - 8.0,
+            y + 14.0,
+            escaped(name)
+        );
         let mut x = left;
         for (band, share) in shares.iter().enumerate().filter(|(_, share)| **share > 0.0) {
             let _ = write!(

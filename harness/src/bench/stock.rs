@@ -122,7 +122,8 @@ impl Stock {
                  {confirmed_by_answers}"
             ));
         }
-        if let Some((held, confirmed)) = audits.iter().find(|(held, confirmed)| held + confirmed > self.total_quantity) {
+        if let Some((held, confirmed)) = audits.iter().find(|(held, confirmed)| held + confirmed > self.total_quantity)
+        {
             return Err(format!("{held} held and {confirmed} confirmed exceed a total of {}", self.total_quantity));
         }
         Ok(())
@@ -132,10 +133,8 @@ impl Stock {
     pub async fn batches(&self, database_url: &str) -> Result<Option<Batches>, String> {
         let read = async {
             let mut connection = PgConnection::connect(database_url).await?;
-            let rows = sqlx::query(include_str!("sql/batches.sql"))
-                .bind(&self.item_ids)
-                .fetch_all(&mut connection)
-                .await?;
+            let rows =
+                sqlx::query(include_str!("sql/batches.sql")).bind(&self.item_ids).fetch_all(&mut connection).await?;
             connection.close().await?;
             rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<Vec<(i64, i64)>, _>>()
         };

@@ -20,9 +20,6 @@ pub fn line(point: &Point) -> String {
     if let Some(rate) = point.rate {
         line.push_str(&format!("  ({} fall due a second)", grouped(rate)));
     }
-    if let Some(batches) = &point.batches {
-        line.push_str(&format!("  batches of {:.1}", batches.mean));
-    }
     if let Some(processor) = &point.processor {
         line.push_str(&format!("  client {:.0} µs/call", processor.harness_us_per_call));
     }

@@ -37,9 +37,8 @@ struct Ratio {
 pub fn targets(figures: &Figures) -> Vec<Target> {
     let hot = |setup, connections| figures.find("hot", setup, connections);
     let one = Setup::OneProcess;
-    let best_bare = figures
-        .closed("bare_update", Setup::Database)
-        .max_by(|one, other| one.per_second.total_cmp(&other.per_second));
+    let best_bare =
+        figures.closed("bare_update", Setup::Database).max_by(|one, other| one.per_second.total_cmp(&other.per_second));
     let bare = figures.find("bare_update", Setup::Database, 200);
     let lone = figures.lone_call.as_ref().map(|lone| Ratio {
         value: lone.ratio,
@@ -53,37 +52,90 @@ pub fn targets(figures: &Figures) -> Vec<Target> {
         detail: format!("median of {} starts of `{}`", starts.count, starts.program),
     });
     let mut targets = vec![
-        target("library, hot item, 200 callers", "bare hot-row update, best client count", "4 x or more",
-            Bound::AtLeast(4.0), ratio(hot(Setup::Library, 200), best_bare)),
-        target("HTTP, hot item, 200 connections", "bare hot-row update, 200 clients", "12 x or more",
-            Bound::AtLeast(12.0), ratio(hot(one, 200), bare)),
-        target("HTTP, hot item, 200 connections", "Express + node-postgres, transaction per request", "25 x or more",
-            Bound::AtLeast(25.0), ratio(hot(one, 200), hot(Setup::Express, 200))),
-        target("HTTP, hot item, 200 connections", "itself, 16 connections", "1 x or more",
-            Bound::AtLeast(1.0), ratio(hot(one, 200), hot(one, 16))),
-        target("HTTP, sold-out refusals, 64 connections", "a static route of the same server", "0.5 x or more",
-            Bound::AtLeast(0.5), ratio(figures.find("sold_out", one, 64), figures.find("static", one, 64))),
-        target("HTTP, 1,000 items uniform, 64 connections", "one-statement reserve, 64 clients", "0.5 x or more",
+        target(
+            "library, hot item, 200 callers",
+            "bare hot-row update, best client count",
+            "4 x or more",
+            Bound::AtLeast(4.0),
+            ratio(hot(Setup::Library, 200), best_bare),
+        ),
+        target(
+            "HTTP, hot item, 200 connections",
+            "bare hot-row update, 200 clients",
+            "12 x or more",
+            Bound::AtLeast(12.0),
+            ratio(hot(one, 200), bare),
+        ),
+        target(
+            "HTTP, hot item, 200 connections",
+            "Express + node-postgres, transaction per request",
+            "25 x or more",
+            Bound::AtLeast(25.0),
+            ratio(hot(one, 200), hot(Setup::Express, 200)),
+        ),
+        target(
+            "HTTP, hot item, 200 connections",
+            "itself, 16 connections",
+            "1 x or more",
+            Bound::AtLeast(1.0),
+            ratio(hot(one, 200), hot(one, 16)),
+        ),
+        target(
+            "HTTP, sold-out refusals, 64 connections",
+            "a static route of the same server",
+            "0.5 x or more",
             Bound::AtLeast(0.5),
-            ratio(figures.find("uniform", one, 64), figures.find("one_statement_1000", Setup::Database, 64))),
-        target("hot item, 5 ms to the database, 64 connections", "interactive transaction, same delay", "50 x or more",
-            Bound::AtLeast(50.0), ratio(hot(Setup::FarAway, 64), figures.find("transaction", Setup::DatabaseFarAway, 64))),
+            ratio(figures.find("sold_out", one, 64), figures.find("static", one, 64)),
+        ),
+        target(
+            "HTTP, 1,000 items uniform, 64 connections",
+            "one-statement reserve, 64 clients",
+            "0.5 x or more",
+            Bound::AtLeast(0.5),
+            ratio(figures.find("uniform", one, 64), figures.find("one_statement_1000", Setup::Database, 64)),
+        ),
+        target(
+            "hot item, 5 ms to the database, 64 connections",
+            "interactive transaction, same delay",
+            "50 x or more",
+            Bound::AtLeast(50.0),
+            ratio(hot(Setup::FarAway, 64), figures.find("transaction", Setup::DatabaseFarAway, 64)),
+        ),
         target("a lone call, coalescing on", "coalescing off", "1.02 x or less", Bound::AtMost(1.02), lone),
-        target("function binary, start to first answer", "without the database", "50 ms or less",
-            Bound::AtMost(50.0), start),
+        target(
+            "function binary, start to first answer",
+            "without the database",
+            "50 ms or less",
+            Bound::AtMost(50.0),
+            start,
+        ),
     ];
     if let Some(sweep) = &figures.sweep {
         let p99 = Ratio {
             value: sweep.meanwhile.p99_us / sweep.quiet.p99_us.max(1.0),
-            detail: format!("p99 {:.1} ms / {:.1} ms at {:.0} calls/s",
-                sweep.meanwhile.p99_us / 1_000.0, sweep.quiet.p99_us / 1_000.0, sweep.rate),
+            detail: format!(
+                "p99 {:.1} ms / {:.1} ms at {:.0} calls/s",
+                sweep.meanwhile.p99_us / 1_000.0,
+                sweep.quiet.p99_us / 1_000.0,
+                sweep.rate
+            ),
         };
         let lock = Ratio {
             value: sweep.lock_wait.max_us / 1_000.0,
-            detail: format!("the longest of {} waits for a row that is being swept; the longest call of the sweep took \
-                 {:.0} ms", sweep.lock_wait_count, sweep.call.max_us / 1_000.0),
+            detail: format!(
+                "the longest of {} waits for a row that is being swept; the longest call of the sweep took \
+                 {:.0} ms",
+                sweep.lock_wait_count,
+                sweep.call.max_us / 1_000.0
+            ),
         };
-        targets.push(target("reserve p99 during a sweep", "the quiet run", "2 x or less", Bound::AtMost(2.0), Some(p99)));
+        targets.push(target(
+            "reserve p99 during a sweep",
+            "the quiet run",
+            "2 x or less",
+            Bound::AtMost(2.0),
+            Some(p99),
+        ));
         targets.push(target("an item's lock, held by a sweep", "", "100 ms or less", Bound::AtMost(100.0), Some(lock)));
     }
     targets
@@ -195,7 +247,10 @@ mod tests {
         failed.errors = 1;
         let open = Point { rate: Some(9.0), ..point("bare_update", Setup::Database, 200, 1.0) };
         let old = Point { old_reservations: 1, ..point("bare_update", Setup::Database, 200, 1.0) };
-        assert_eq!(found(&figures(vec![failed.clone(), point("bare_update", Setup::Database, 200, 1.0)]), SAME_CLIENTS), (None, None));
+        assert_eq!(
+            found(&figures(vec![failed.clone(), point("bare_update", Setup::Database, 200, 1.0)]), SAME_CLIENTS),
+            (None, None)
+        );
         let fine = Point { errors: 0, ..failed };
         assert_eq!(found(&figures(vec![fine, open, old]), SAME_CLIENTS), (None, None));
     }
