@@ -12,7 +12,14 @@ import { startProcess } from './processes.mjs';
 
 export const PROJECT = fileURLToPath(new URL('..', import.meta.url));
 
-const PACKAGES = { serve: 'stockhold-handlers', 'stockhold-harness': 'stockhold-harness' };
+const PACKAGES = {
+    serve: 'stockhold-handlers',
+    openapi: 'stockhold-handlers',
+    get_item: 'stockhold-handlers',
+    hot_item: 'stockhold',
+    'stockhold-harness': 'stockhold-harness',
+};
+const EXAMPLES = ['hot_item'];
 
 /** One line when Rust is missing or too old, before anything is built. */
 export function checkToolchain() {
@@ -44,7 +51,8 @@ export async function build(programs) {
         console.log(
             `Building ${program}: the first time every dependency too (about 3 minutes on two cores), later seconds …`,
         );
-        Object.assign(paths, await cargoBuild([program], ['--release', '-p', PACKAGES[program], '--bin', program]));
+        const kind = EXAMPLES.includes(program) ? '--example' : '--bin';
+        Object.assign(paths, await cargoBuild([program], ['--release', '-p', PACKAGES[program], kind, program]));
     }
     return paths;
 }
@@ -68,8 +76,7 @@ async function cargoBuild(programs, selection) {
     for await (const line of createInterface({ input: cargo.child.stdout })) {
         const { target, profile, executable } = line.startsWith('{') ? JSON.parse(line) : {};
         // The unit tests of a program carry its name too.
-        const isProgram = target?.kind.some((kind) => kind === 'bin' || kind === 'example');
-        if (executable && isProgram && !profile.test) paths[target.name] = executable;
+        if (executable && /^(bin|example)$/.test(target.kind[0]) && !profile.test) paths[target.name] = executable;
     }
     const { code } = await cargo.exited;
     if (code !== 0) throw new Complaint("The build failed; the compiler's own message is above.");

@@ -50,14 +50,17 @@ export async function startKeptPostgres({ project = PROJECT, fresh = false, dura
     return { ...server, url: database.url };
 }
 
-/** Starts a new, empty server in a temporary folder, and removes it at the end. */
-export async function startThrowAwayPostgres() {
+/**
+ * Starts a new, empty server in a temporary folder, and removes it at the end. `durable` makes it flush every commit as a
+ * kept one does; `settings` are of the server and come on top of ours.
+ */
+export async function startThrowAwayPostgres({ durable = false, settings = {} } = {}) {
     const place = await findPlace([tmpdir(), '/var/tmp', '/tmp'], async (parent) => {
         const home = await mkdtemp(join(parent, 'stockhold-'));
         removeAtEnd(home);
         return home;
     });
-    return startServer(place, { durable: false });
+    return startServer(place, { durable, more: settings });
 }
 
 /** The URL of a server for tests: that of DATABASE_URL, whose role may create databases, or a throw-away one. */
@@ -68,14 +71,14 @@ export async function testServerUrl() {
     return url;
 }
 
-async function startServer({ home, binaries, account }, { durable }) {
+async function startServer({ home, binaries, account }, { durable, more = {} }) {
     const data = join(home, 'data');
     const urlFile = join(home, 'database-url');
     if (!existsSync(data)) await initialise({ home, data, urlFile, binaries, account, durable });
     await checkVersion(binaries, data);
     const password = await readPassword(urlFile, data);
 
-    const settings = { ...SETTINGS, ...(durable ? {} : THROW_AWAY_SETTINGS) };
+    const settings = { ...SETTINGS, ...(durable ? {} : THROW_AWAY_SETTINGS), ...more };
     const logFile = join(home, 'postgres.log');
     // Between the choice of a free port and its use somebody else may take it.
     for (let attempt = 1; ; attempt += 1) {

@@ -1,4 +1,5 @@
-// The door of every npm script: `node scripts/run.mjs start` (or test, concurrency, schedules, demo) and its arguments.
+// The door of every npm script: `node scripts/run.mjs start` (or test, concurrency, schedules, demo, bench) and its
+// arguments.
 //
 // It needs nothing but Node.js, so that a fresh clone works with nothing else typed: it installs the npm dependencies
 // when they are absent, runs the command, turns a failure into one line, and lets no process outlive it.
@@ -11,13 +12,14 @@ import { fileURLToPath } from 'node:url';
 import { Complaint } from './complaint.mjs';
 
 const PROJECT = fileURLToPath(new URL('..', import.meta.url));
-const COMMANDS = ['start', 'test', 'concurrency', 'schedules', 'demo'];
+const COMMANDS = ['start', 'test', 'concurrency', 'schedules', 'demo', 'bench'];
 // Failures of the machine, not of the program: their message says enough.
 const PLAIN_FAILURES = ['EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'EDQUOT', 'EMFILE'];
 
 checkNode();
 // Only now: an old Node.js does not even read the rest.
-const { handleInterrupts, isStopping, startProcess, stopEverything } = await import('./processes.mjs');
+const { installPackages } = await import('./npm.mjs');
+const { handleInterrupts, isStopping, stopEverything } = await import('./processes.mjs');
 
 const [name, ...args] = process.argv.slice(2);
 handleInterrupts(async (signal) => {
@@ -61,11 +63,8 @@ function checkNode() {
 async function installDependencies() {
     if (dependenciesInstalled()) return;
     console.log('Installing the npm dependencies: PostgreSQL 18 and a client for it (about 25 MB, once) …');
-    // npm names the file of its own program, which spares finding it (and its .cmd on Windows).
-    const npm = process.env.npm_execpath ? [process.execPath, process.env.npm_execpath] : ['npm'];
-    const install = [...npm, 'ci', '--include=optional', '--no-audit', '--no-fund'];
-    const { code } = await startProcess(install[0], install.slice(1), { cwd: PROJECT }).exited;
-    if (code !== 0) throw new Complaint('npm could not install the dependencies; its own message is above.');
+    if (await installPackages(PROJECT, ['--include=optional'])) return;
+    throw new Complaint('npm could not install the dependencies; its own message is above.');
 }
 
 // npm writes its hidden lockfile last: without it an install was interrupted.

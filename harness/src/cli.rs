@@ -33,6 +33,8 @@ pub enum Command {
     Replay(Box<Replay>),
     /// Check a history file again, without any deployment.
     Check(Check),
+    /// Measure the service, and the same database without it. `npm run bench` starts everything this needs.
+    Bench(Box<stockhold_harness::bench::Options>),
     /// Tell every scenario in words.
     List,
 }

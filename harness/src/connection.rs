@@ -162,6 +162,13 @@ impl Connection {
         }
     }
 
+    /// Makes one call whose moment does not matter.
+    pub async fn exchange(&mut self, request: &[u8]) -> io::Result<Response> {
+        self.reusable = false;
+        self.write(request).await?;
+        self.response().await
+    }
+
     async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         match &mut self.stream {
             Stream::Plain(tcp) => tcp.write_all(bytes).await,

@@ -4,7 +4,8 @@
 //! Reading order: [`history`] (what a call and its outcome are), [`connection`], [`client`] and [`target`] (how calls
 //! leave together), [`hold`] and [`round`] (what is known, and the quiet end in which it must add up), [`scenario`]
 //! (the races themselves), [`books`] and [`sampler`] (the database as a witness), [`race`](mod@race) (all of it, in
-//! rounds), [`telling`] (a failure for a person), [`drawing`] and [`report`] (a run for a browser and a CI).
+//! rounds), [`telling`] (a failure for a person), [`drawing`] and [`report`] (a run for a browser and a CI). [`bench`]
+//! measures, and shares only the connection with the rest.
 //!
 //! Nothing here is taken from the service: a second opinion must not share its bugs.
 //!
@@ -12,6 +13,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod answers;
+pub mod bench;
 pub mod books;
 pub mod checker;
 pub mod client;

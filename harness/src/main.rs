@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use stockhold_harness::{
+    bench,
     books::Books,
     checker::Limits,
     connection::Origin,
@@ -62,6 +63,7 @@ fn run(cli: Cli) -> Result<Exit> {
             Command::Explore(arguments) => exploring::explore(*arguments).await,
             Command::Replay(arguments) => exploring::replay(*arguments).await,
             Command::Check(arguments) => check(&arguments),
+            Command::Bench(options) => bench::command(*options).await.map_err(anyhow::Error::msg),
             Command::List => {
                 list();
                 Ok(Exit::Held)

@@ -21,6 +21,7 @@ mod text;
 pub use junit::junit;
 pub use page::html;
 pub use summary::{FORMAT, summary};
+pub(crate) use text::xml as escaped;
 
 /// Colours, type and spacing, for any page of the harness.
 pub const THEME: &str = include_str!("report/theme.css");
@@ -112,8 +113,17 @@ impl Place {
 
     /// Writes everything beside the place, then moves it there in one step.
     pub fn write(&self, result: &RaceResult, setting: &Setting, history: History<'_>) -> io::Result<()> {
+        self.make(|place| place.fill(result, setting, history))
+    }
+
+    /// The same for any other files.
+    pub fn write_files(&self, files: &[(&str, Vec<u8>)]) -> io::Result<()> {
+        self.make(|place| files.iter().try_for_each(|(name, bytes)| fs::write(place.unfinished.join(name), bytes)))
+    }
+
+    fn make(&self, fill: impl FnOnce(&Self) -> io::Result<()>) -> io::Result<()> {
         fs::create_dir(&self.unfinished)?;
-        let written = self.fill(result, setting, history).and_then(|()| fs::rename(&self.unfinished, &self.directory));
+        let written = fill(self).and_then(|()| fs::rename(&self.unfinished, &self.directory));
         if written.is_err() {
             self.abandon();
         }

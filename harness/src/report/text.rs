@@ -22,7 +22,7 @@ fn is_obeyed(letter: char) -> bool {
 }
 
 /// For XML, in text and in attributes alike: a line's end would be read as a space there.
-pub(super) fn xml(text: &str) -> String {
+pub(crate) fn xml(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in spelt_out(text).chars() {
         match letter {
