@@ -22,6 +22,7 @@ pub mod exit_code;
 pub mod history;
 pub mod hold;
 pub mod model;
+pub mod mutants;
 pub mod offline;
 pub mod probe;
 mod quiet;

@@ -13,6 +13,7 @@ use stockhold_harness::{
     exit_code::Exit,
     history::{Event, FORMAT, Recorder},
     model::Contract,
+    mutants::gate,
     offline, probe,
     race::{self, Options, RaceResult},
     report::{self, Setting},
@@ -24,7 +25,7 @@ use stockhold_harness::{
 
 mod cli;
 
-use cli::{Check, Cli, Command, Deployment, Race};
+use cli::{Check, Cli, Command, Deployment, Mutants, Race};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -56,6 +57,7 @@ fn run(cli: Cli) -> Result<Exit> {
                 list();
                 Ok(Exit::Held)
             }
+            Command::Mutants(arguments) => mutants(arguments).await,
         }
     })
 }
@@ -94,6 +96,24 @@ fn list() {
         text.push('\n');
     }
     say(&text);
+}
+
+async fn mutants(arguments: Mutants) -> Result<Exit> {
+    if arguments.list {
+        say(&gate::list());
+        return Ok(Exit::Held);
+    }
+    let plan = gate::Plan {
+        database_url: arguments.database_url,
+        serve: arguments.serve,
+        names: arguments.mutants,
+        short: arguments.short,
+        matrix: arguments.matrix,
+        clean_runs: arguments.clean_runs,
+        rounds: arguments.rounds,
+        seed: arguments.seed.unwrap_or_else(fresh_seed),
+    };
+    gate::gate(&plan, say).await.map_err(anyhow::Error::msg)
 }
 
 /// Writes to the output stream. A reader that has seen enough (`| head`) is no reason to panic.

@@ -1,0 +1,178 @@
+//! What a mutant is put through: its scenario over HTTP alone, and again with the database; and what the clean service is
+//! put through before it: every scenario.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    dialect::Dialect,
+    history::Recorder,
+    race::{self, Options, ScenarioResult, Silent},
+    scenario::{self, SCENARIOS, Scenario},
+    target::{Keys, Target},
+    verdict::Verdict,
+};
+
+use super::{
+    Mutant,
+    deployment::{Deployment, Grounds},
+};
+
+/// A mutant that is not found by then is not going to be.
+const RACE_TIME_MAX: Duration = Duration::from_secs(40);
+const CALL_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// What came of one scenario on one mutant.
+#[derive(Clone, Debug)]
+pub struct Cell {
+    /// Which scenario.
+    pub scenario: &'static str,
+    /// What it concluded.
+    pub verdict: Verdict,
+    /// The layers that found something, in the first broken round.
+    pub layers: Vec<String>,
+    /// The first violation, or why it is undecided.
+    pub why: String,
+}
+
+/// What came of one mutant.
+pub struct Trial {
+    /// Which.
+    pub mutant: &'static Mutant,
+    /// Its scenario over HTTP alone, where callers can see the fault.
+    pub over_http: Option<Cell>,
+    /// Its scenario, or every scenario, with the database.
+    pub with_database: Vec<Cell>,
+    /// How long it took, with its start.
+    pub took: Duration,
+    /// Why it could not be tried.
+    pub failure: Option<String>,
+}
+
+impl Trial {
+    /// What is wrong with the table or the instrument, if anything.
+    pub fn complaint(&self) -> Option<String> {
+        if let Some(failure) = &self.failure {
+            return Some(failure.clone());
+        }
+        let named = |cell: &&Cell| cell.scenario == self.mutant.scenario;
+        let with_database = self.with_database.iter().find(named);
+        let cells = [
+            (self.mutant.over_http, self.over_http.as_ref(), "over HTTP alone"),
+            (Some(self.mutant.with_database), with_database, "with the database"),
+        ];
+        cells.into_iter().find_map(|(layer, cell, how)| {
+            let layer = layer?;
+            let Some(cell) = cell else { return Some(format!("{how}, {} was not raced", self.mutant.scenario)) };
+            cell.complaint(layer).map(|what| format!("{how}, {what}"))
+        })
+    }
+}
+
+impl Cell {
+    fn complaint(&self, layer: &str) -> Option<String> {
+        let Cell { scenario, why, .. } = self;
+        match self.verdict {
+            Verdict::Held => Some(format!("{scenario} held: the mutant survived")),
+            Verdict::Undecided => Some(format!("{scenario} is undecided: {why}")),
+            Verdict::Broken if self.layers.iter().any(|found| found == layer) => None,
+            Verdict::Broken => {
+                Some(format!("{scenario} was broken by {}, not by {layer}: {why}", self.layers.join(", ")))
+            }
+        }
+    }
+}
+
+/// Tries one mutant. `everything`: with every scenario, not only the one that must find it.
+pub async fn try_mutant(grounds: &Grounds, mutant: &'static Mutant, everything: bool, seed: u64) -> Trial {
+    let began = Instant::now();
+    let mut trial = Trial { mutant, over_http: None, with_database: Vec::new(), took: Duration::ZERO, failure: None };
+    let done = async {
+        let deployment = grounds.start(mutant).await?;
+        let raced = race_mutant(&deployment, &mut trial, everything, seed).await;
+        let stopped = grounds.stop(deployment).await;
+        raced.and(stopped)
+    };
+    trial.failure = done.await.err();
+    trial.took = began.elapsed();
+    trial
+}
+
+async fn race_mutant(deployment: &Deployment, trial: &mut Trial, everything: bool, seed: u64) -> Result<(), String> {
+    let mutant = trial.mutant;
+    let named = scenario::find(mutant.scenario).ok_or_else(|| format!("no scenario is called {}", mutant.scenario))?;
+    if mutant.over_http.is_some() {
+        trial.over_http = Some(cell(deployment, named, false, seed).await?);
+    }
+    for scenario in SCENARIOS.iter().filter(|scenario| everything || scenario.name == named.name) {
+        trial.with_database.push(cell(deployment, scenario, true, seed).await?);
+    }
+    deployment.plant.rewriter.failure().map_or(Ok(()), Err)
+}
+
+async fn cell(
+    deployment: &Deployment,
+    scenario: &'static Scenario,
+    with_database: bool,
+    seed: u64,
+) -> Result<Cell, String> {
+    let raced = tokio::time::timeout(RACE_TIME_MAX, race(deployment, &[scenario], None, with_database, seed)).await;
+    let Ok(raced) = raced else {
+        let why = format!("it did not end within {} s", RACE_TIME_MAX.as_secs());
+        return Ok(Cell { scenario: scenario.name, verdict: Verdict::Undecided, layers: Vec::new(), why });
+    };
+    let result = raced?;
+    let stopped = result.stopped.map(|stopped| stopped.why);
+    let row = result.scenarios.into_iter().next().ok_or("nothing was raced")?;
+    Ok(Cell { scenario: scenario.name, verdict: row.verdict, why: why(&row, stopped), layers: row.layers })
+}
+
+fn why(row: &ScenarioResult, stopped: Option<String>) -> String {
+    let failure = row.failure.as_ref().map(|failure| failure.what.clone());
+    failure.or(stopped).unwrap_or_else(|| row.undecided.join("; "))
+}
+
+async fn race(
+    deployment: &Deployment,
+    scenarios: &[&'static Scenario],
+    rounds: Option<u32>,
+    with_database: bool,
+    seed: u64,
+) -> Result<race::RaceResult, String> {
+    let recorder = Recorder::start(None).map_err(|error| error.to_string())?;
+    // The contract's own words: a probe would only find them again.
+    let target = Target::new(&deployment.urls, Dialect::default(), Keys::default(), CALL_TIME_MAX, recorder)?;
+    let options = Options {
+        rounds,
+        database_url: with_database.then(|| deployment.database_url.clone()),
+        ..Options::new(seed, format!("{:08x}", seed & 0xffff_ffff))
+    };
+    race::race(&target, scenarios, &options, &mut Silent).await
+}
+
+/// Races the clean service through the same wires, so many times in a row, and says what was wrong: a false alarm.
+pub async fn try_clean(
+    grounds: &Grounds,
+    runs: u32,
+    rounds: Option<u32>,
+    seed: u64,
+    mut told: impl FnMut(u32, Duration),
+) -> Result<Option<String>, String> {
+    let deployment = grounds.start(&Mutant::CLEAN).await?;
+    let scenarios: Vec<_> = SCENARIOS.iter().collect();
+    let mut complaint = None;
+    for run in 1..=runs {
+        let began = Instant::now();
+        let result = race(&deployment, &scenarios, rounds, true, seed.wrapping_add(u64::from(run) - 1)).await?;
+        told(run, began.elapsed());
+        if result.verdict != Verdict::Held {
+            let stopped = result.stopped.map(|stopped| stopped.why);
+            let row = result.scenarios.iter().find(|row| row.verdict != Verdict::Held);
+            complaint = row.map(|row| {
+                format!("run {run}: {} is {}: {}", row.scenario, row.verdict.word(), why(row, stopped.clone()))
+            });
+            break;
+        }
+    }
+    grounds.stop(deployment).await?;
+    Ok(complaint)
+}
