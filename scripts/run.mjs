@@ -1,4 +1,4 @@
-// The door of every npm script: `node scripts/run.mjs start` (or test, concurrency, demo) and its arguments.
+// The door of every npm script: `node scripts/run.mjs start` (or test, concurrency, mutants, demo) and its arguments.
 //
 // It needs nothing but Node.js, so that a fresh clone works with nothing else typed: it installs the npm dependencies
 // when they are absent, runs the command, turns a failure into one line, and lets no process outlive it.
@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { Complaint } from './complaint.mjs';
 
 const PROJECT = fileURLToPath(new URL('..', import.meta.url));
-const COMMANDS = ['start', 'test', 'concurrency', 'demo'];
+const COMMANDS = ['start', 'test', 'concurrency', 'mutants', 'demo'];
 // Failures of the machine, not of the program: their message says enough.
 const PLAIN_FAILURES = ['EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'EDQUOT', 'EMFILE'];
 

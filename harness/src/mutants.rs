@@ -37,10 +37,11 @@ pub struct Mutant {
     pub coalescing: bool,
     /// The scenario that must turn red.
     pub scenario: &'static str,
-    /// The layer that must find it by what callers are told; none where no caller can see it.
-    pub over_http: Option<&'static str>,
-    /// The layer that must find it where the database may be read too.
-    pub with_database: &'static str,
+    /// The layer that must find it by what callers are told, or the layers of which one must, where the round decides;
+    /// none where no caller can see it.
+    pub over_http: &'static [&'static str],
+    /// The same where the database may be read too.
+    pub with_database: &'static [&'static str],
 }
 
 /// A change of one statement.
@@ -138,8 +139,8 @@ impl Mutant {
         habit: Habit::None,
         coalescing: false,
         scenario: "",
-        over_http: Some("expectation"),
-        with_database: "books",
+        over_http: &["expectation"],
+        with_database: &["books"],
     };
 
     /// No fault at all, through the same wire: what is found in it is a false alarm.

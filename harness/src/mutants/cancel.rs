@@ -103,7 +103,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
             replace: "        updated_item.updated_at\n    from updated_item\n    cross join ended_reservation\n    where false\n",
         }],
         scenario: "reserve_cancel",
-        over_http: None,
+        over_http: &[],
         ..Mutant::PLAIN
     },
 ];

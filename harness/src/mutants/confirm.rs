@@ -78,7 +78,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
             replace: "        least(clock_timestamp(), locked_reservation.expires_at - interval '1 microsecond') as clock\n",
         }],
         scenario: "confirm_expire",
-        with_database: "expectation",
+        with_database: &["expectation", "books"],
         ..Mutant::PLAIN
     },
     Mutant {
@@ -91,7 +91,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
             replace: "        now() as clock\n",
         }],
         scenario: "confirm_confirm",
-        over_http: None,
+        over_http: &[],
         ..Mutant::PLAIN
     },
     Mutant {

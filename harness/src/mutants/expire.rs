@@ -1,6 +1,6 @@
 //! Faults of the sweep: too early, too often, too much, or for nothing.
 
-use super::{END_UNCHECKED, Edit, Kind, Mutant, STATUS_UNCHECKED, TOTAL_UNCHECKED, VERSION_UNCHECKED, ZERO_UNCHECKED};
+use super::{END_UNCHECKED, Edit, Kind, Mutant, STATUS_UNCHECKED, ZERO_UNCHECKED};
 
 /// Time passes between the look and the lock, and not for every sweep the same.
 const THOUGHT: Edit = Edit {
@@ -81,17 +81,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
             replace: "    (select count(*) from batch) as expired_count,\n",
         }],
         scenario: "sweeps",
-        over_http: None,
-        with_database: "expectation",
-        ..Mutant::PLAIN
-    },
-    Mutant {
-        name: "sweep_takes_no_lock",
-        kind: Kind::LockNotTaken,
-        told: "The sweep does not lock the items, thinks, and writes back the counters it read.",
-        edits: &[THOUGHT, Edit { statement: "expire", find: "    for no key update\n    skip locked\n", replace: "" }],
-        schema: &[VERSION_UNCHECKED, TOTAL_UNCHECKED, ZERO_UNCHECKED],
-        scenario: "confirm_expire",
+        over_http: &[],
+        with_database: &["expectation"],
         ..Mutant::PLAIN
     },
 ];

@@ -8,15 +8,15 @@ use crate::{scenario::SCENARIOS, verdict::Verdict};
 /// One line a mutant: who had to find it, and who did.
 pub fn table(trials: &[Trial]) -> String {
     let mut text = format!(
-        "{:<30} {:<28} {:<22} {:<24} {:<38} {:>7}  verdict\n",
+        "{:<30} {:<28} {:<22} {:<27} {:<42} {:>7}  verdict\n",
         "mutant", "kind", "scenario", "over HTTP alone", "with the database", "time"
     );
     for trial in trials {
         let named = trial.with_database.iter().find(|cell| cell.scenario == trial.mutant.scenario);
         let over_http =
-            if trial.mutant.over_http.is_none() { "(unseen)".to_owned() } else { found(trial.over_http.as_ref()) };
+            if trial.mutant.over_http.is_empty() { "(unseen)".to_owned() } else { found(trial.over_http.as_ref()) };
         text.push_str(&format!(
-            "{:<30} {:<28} {:<22} {:<24} {:<38} {:>5.1} s  {}\n",
+            "{:<30} {:<28} {:<22} {:<27} {:<42} {:>5.1} s  {}\n",
             trial.mutant.name,
             trial.mutant.kind.word(),
             trial.mutant.scenario,

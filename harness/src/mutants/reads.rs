@@ -22,7 +22,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ), 0) as held_quantity,\n",
         }],
         scenario: "availability",
-        with_database: "expectation",
+        with_database: &["expectation"],
         ..Mutant::PLAIN
     },
     Mutant {
@@ -35,7 +35,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
             replace: "    item.held_quantity - lapsed_holds.quantity + lapsed_holds.quantity as held_quantity,\n",
         }],
         scenario: "availability",
-        with_database: "expectation",
+        with_database: &["expectation"],
         ..Mutant::PLAIN
     },
 ];

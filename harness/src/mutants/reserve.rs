@@ -124,7 +124,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
             replace: "    where request.quantity < decision.free_quantity + released.quantity\n",
         }],
         scenario: "burst",
-        with_database: "expectation",
+        with_database: &["expectation"],
         ..Mutant::PLAIN
     },
     Mutant {
@@ -137,7 +137,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
             replace: "    where items.id = (select item_id from promising_request)\n    for no key update skip locked\n",
         }],
         scenario: "burst",
-        with_database: "expectation",
+        with_database: &["expectation"],
         ..Mutant::PLAIN
     },
     Mutant {
@@ -150,7 +150,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
             replace: "    where true\n",
         }],
         scenario: "reserve_cancel",
-        with_database: "expectation",
+        with_database: &["expectation"],
         ..Mutant::PLAIN
     },
     Mutant {
@@ -163,7 +163,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
             replace: "    and reservations.expires_at <= (select clock - interval '1 hour' from reading)\n",
         }],
         scenario: "resale",
-        with_database: "expectation",
+        with_database: &["expectation"],
         ..Mutant::PLAIN
     },
     Mutant {
@@ -208,6 +208,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         }],
         schema: &[KEY_UNCHECKED],
         scenario: "lost_answer",
+        with_database: &["expectation"],
         ..Mutant::PLAIN
     },
     Mutant {
@@ -217,6 +218,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         edits: &[THOUGHT],
         schema: &[KEY_UNCHECKED],
         scenario: "lost_answer",
+        with_database: &["expectation"],
         ..Mutant::PLAIN
     },
     Mutant {
@@ -229,7 +231,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
             replace: "        now() as clock\n    from locked_item\n",
         }],
         scenario: "burst",
-        over_http: None,
+        over_http: &[],
         ..Mutant::PLAIN
     },
 ];

@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use url::Url;
+
 use crate::{
     dialect::Dialect,
     history::Recorder,
@@ -13,13 +15,14 @@ use crate::{
 };
 
 use super::{
-    Mutant,
+    Habit, Mutant,
     deployment::{Deployment, Grounds},
 };
 
 /// A mutant that is not found by then is not going to be.
 const RACE_TIME_MAX: Duration = Duration::from_secs(40);
 const CALL_TIME_MAX: Duration = Duration::from_secs(10);
+const ALONE_ROUNDS: u32 = 3;
 
 /// What came of one scenario on one mutant.
 #[derive(Clone, Debug)]
@@ -58,26 +61,27 @@ impl Trial {
         let with_database = self.with_database.iter().find(named);
         let cells = [
             (self.mutant.over_http, self.over_http.as_ref(), "over HTTP alone"),
-            (Some(self.mutant.with_database), with_database, "with the database"),
+            (self.mutant.with_database, with_database, "with the database"),
         ];
-        cells.into_iter().find_map(|(layer, cell, how)| {
-            let layer = layer?;
+        cells.into_iter().filter(|(layers, ..)| !layers.is_empty()).find_map(|(layers, cell, how)| {
             let Some(cell) = cell else { return Some(format!("{how}, {} was not raced", self.mutant.scenario)) };
-            cell.complaint(layer).map(|what| format!("{how}, {what}"))
+            cell.complaint(layers).map(|what| format!("{how}, {what}"))
         })
     }
 }
 
 impl Cell {
-    fn complaint(&self, layer: &str) -> Option<String> {
+    fn complaint(&self, layers: &[&str]) -> Option<String> {
         let Cell { scenario, why, .. } = self;
         match self.verdict {
             Verdict::Held => Some(format!("{scenario} held: the mutant survived")),
             Verdict::Undecided => Some(format!("{scenario} is undecided: {why}")),
-            Verdict::Broken if self.layers.iter().any(|found| found == layer) => None,
-            Verdict::Broken => {
-                Some(format!("{scenario} was broken by {}, not by {layer}: {why}", self.layers.join(", ")))
-            }
+            Verdict::Broken if self.layers.iter().any(|found| layers.contains(&found.as_str())) => None,
+            Verdict::Broken => Some(format!(
+                "{scenario} was broken by {}, not by {}: {why}",
+                self.layers.join(", "),
+                layers.join(" or ")
+            )),
         }
     }
 }
@@ -99,8 +103,11 @@ pub async fn try_mutant(grounds: &Grounds, mutant: &'static Mutant, everything: 
 
 async fn race_mutant(deployment: &Deployment, trial: &mut Trial, everything: bool, seed: u64) -> Result<(), String> {
     let mutant = trial.mutant;
+    if mutant.habit == Habit::Mutex {
+        holds_alone(deployment, seed).await?;
+    }
     let named = scenario::find(mutant.scenario).ok_or_else(|| format!("no scenario is called {}", mutant.scenario))?;
-    if mutant.over_http.is_some() {
+    if !mutant.over_http.is_empty() {
         trial.over_http = Some(cell(deployment, named, false, seed).await?);
     }
     for scenario in SCENARIOS.iter().filter(|scenario| everything || scenario.name == named.name) {
@@ -109,13 +116,26 @@ async fn race_mutant(deployment: &Deployment, trial: &mut Trial, everything: boo
     deployment.plant.rewriter.failure().map_or(Ok(()), Err)
 }
 
+/// A mutex in memory is a fault only where a second process is: one alone must hold, or another fault was planted.
+async fn holds_alone(deployment: &Deployment, seed: u64) -> Result<(), String> {
+    let burst: Vec<_> = scenario::find("burst").into_iter().collect();
+    let result = race(deployment, &deployment.urls[..1], &burst, Some(ALONE_ROUNDS), true, seed).await?;
+    match result.scenarios.first().map(|row| (row.verdict, why(row, None))) {
+        Some((Verdict::Held, _)) => Ok(()),
+        Some((_, why)) => Err(format!("one process alone does not hold: {why}")),
+        None => Err("nothing was raced".to_owned()),
+    }
+}
+
 async fn cell(
     deployment: &Deployment,
     scenario: &'static Scenario,
     with_database: bool,
     seed: u64,
 ) -> Result<Cell, String> {
-    let raced = tokio::time::timeout(RACE_TIME_MAX, race(deployment, &[scenario], None, with_database, seed)).await;
+    let raced =
+        tokio::time::timeout(RACE_TIME_MAX, race(deployment, &deployment.urls, &[scenario], None, with_database, seed))
+            .await;
     let Ok(raced) = raced else {
         let why = format!("it did not end within {} s", RACE_TIME_MAX.as_secs());
         return Ok(Cell { scenario: scenario.name, verdict: Verdict::Undecided, layers: Vec::new(), why });
@@ -133,6 +153,7 @@ fn why(row: &ScenarioResult, stopped: Option<String>) -> String {
 
 async fn race(
     deployment: &Deployment,
+    urls: &[Url],
     scenarios: &[&'static Scenario],
     rounds: Option<u32>,
     with_database: bool,
@@ -140,13 +161,18 @@ async fn race(
 ) -> Result<race::RaceResult, String> {
     let recorder = Recorder::start(None).map_err(|error| error.to_string())?;
     // The contract's own words: a probe would only find them again.
-    let target = Target::new(&deployment.urls, Dialect::default(), Keys::default(), CALL_TIME_MAX, recorder)?;
+    let target = Target::new(urls, Dialect::default(), Keys::default(), CALL_TIME_MAX, recorder)?;
     let options = Options {
         rounds,
         database_url: with_database.then(|| deployment.database_url.clone()),
-        ..Options::new(seed, format!("{:08x}", seed & 0xffff_ffff))
+        ..Options::new(seed, run_id())
     };
     race::race(&target, scenarios, &options, &mut Silent).await
+}
+
+/// A run's id, which is part of its keys: two races of one deployment share none.
+fn run_id() -> String {
+    format!("{:08x}", uuid::Uuid::now_v7().as_u128() & 0xffff_ffff)
 }
 
 /// Races the clean service through the same wires, so many times in a row, and says what was wrong: a false alarm.
@@ -162,7 +188,9 @@ pub async fn try_clean(
     let mut complaint = None;
     for run in 1..=runs {
         let began = Instant::now();
-        let result = race(&deployment, &scenarios, rounds, true, seed.wrapping_add(u64::from(run) - 1)).await?;
+        let result =
+            race(&deployment, &deployment.urls, &scenarios, rounds, true, seed.wrapping_add(u64::from(run) - 1))
+                .await?;
         told(run, began.elapsed());
         if result.verdict != Verdict::Held {
             let stopped = result.stopped.map(|stopped| stopped.why);

@@ -299,3 +299,147 @@ where
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{DuplexStream, duplex};
+
+    use super::*;
+    use crate::mutants::Edit;
+
+    const RESERVE: &str = "with promising_request as (select 1)";
+    const MUTANT: Mutant = Mutant {
+        edits: &[Edit { statement: "reserve", find: "select 1", replace: "select 1, pg_sleep(1)" }],
+        ..Mutant::PLAIN
+    };
+
+    /// A client and a server at the two ends of a wire, past the startup.
+    async fn ends(habit: Habit) -> (DuplexStream, DuplexStream) {
+        let (mut client, near) = duplex(1 << 16);
+        let (far, mut server) = duplex(1 << 16);
+        let plant = Arc::new(Plant::new(&Mutant { habit, ..MUTANT }));
+        tokio::spawn(relay(near, far, plant, Arc::default()));
+        let startup = [&16_u32.to_be_bytes()[..], &196_608_u32.to_be_bytes(), b"user\0\0\0\0"].concat();
+        client.write_all(&startup).await.unwrap();
+        assert_eq!(said(&mut server, startup.len()).await, startup);
+        (client, server)
+    }
+
+    async fn said(stream: &mut DuplexStream, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        stream.read_exact(&mut bytes).await.unwrap();
+        bytes
+    }
+
+    async fn arrives(stream: &mut DuplexStream, expected: &[u8]) {
+        assert_eq!(String::from_utf8_lossy(&said(stream, expected.len()).await), String::from_utf8_lossy(expected));
+    }
+
+    fn parse(sql: &str) -> Vec<u8> {
+        framed(b'P', &[b"s\0", sql.as_bytes(), b"\0\0\0"].concat())
+    }
+
+    /// Bind, Execute, Sync.
+    fn execution() -> Vec<u8> {
+        [framed(b'B', b"\0s\0\0\0\0\0\0\0"), framed(b'E', b"\0\0\0\0\0"), framed(b'S', b"")].concat()
+    }
+
+    #[tokio::test]
+    async fn encryption_is_declined_and_the_startup_passes() {
+        let (mut client, near) = duplex(64);
+        let (far, mut server) = duplex(64);
+        tokio::spawn(relay(near, far, Arc::new(Plant::new(&MUTANT)), Arc::default()));
+        for request in [SSL_REQUEST, GSS_REQUEST] {
+            client.write_all(&[8_u32.to_be_bytes(), request.to_be_bytes()].concat()).await.unwrap();
+            arrives(&mut client, b"N").await;
+        }
+        let startup = [9_u32.to_be_bytes().as_slice(), &196_608_u32.to_be_bytes(), b"\0"].concat();
+        client.write_all(&startup).await.unwrap();
+        arrives(&mut server, &startup).await;
+    }
+
+    #[tokio::test]
+    async fn a_text_that_comes_in_pieces_is_changed_and_its_length_is_put_right() {
+        let (mut client, mut server) = ends(Habit::None).await;
+        for byte in parse(RESERVE) {
+            client.write_all(&[byte]).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        arrives(&mut server, &parse("with promising_request as (select 1, pg_sleep(1))")).await;
+        client.write_all(&parse("select 1")).await.unwrap();
+        arrives(&mut server, &parse("select 1")).await;
+    }
+
+    #[tokio::test]
+    async fn copies_unknown_messages_and_large_ones_pass_as_they_are() {
+        let (mut client, mut server) = ends(Habit::None).await;
+        let large = vec![b'x'; 3 << 20];
+        let messages = [
+            framed(b'd', RESERVE.as_bytes()),
+            framed(b'c', b""),
+            framed(b'?', &[0, 255, 10]),
+            framed(b'd', &large),
+            query(&format!("{RESERVE}{}", " ".repeat(2 << 20))),
+        ]
+        .concat();
+        let sent = messages.clone();
+        let sending = tokio::spawn(async move {
+            client.write_all(&sent).await.unwrap();
+            client
+        });
+        assert!(said(&mut server, messages.len()).await == messages);
+        let mut client = sending.await.unwrap();
+        let answers = [framed(b'G', b"\0\0\0"), framed(b'?', b"abc"), framed(b'D', &large[..9_000])].concat();
+        server.write_all(&answers).await.unwrap();
+        assert!(said(&mut client, answers.len()).await == answers);
+    }
+
+    #[tokio::test]
+    async fn a_forgotten_execution_is_answered_as_done_and_rolled_back() {
+        let (mut client, mut server) = ends(Habit::Forget { every: 2 }).await;
+        client.write_all(&[parse(RESERVE), framed(b'S', b"")].concat()).await.unwrap();
+        let prepared = [parse("with promising_request as (select 1, pg_sleep(1))"), framed(b'S', b"")].concat();
+        arrives(&mut server, &prepared).await;
+        server.write_all(&framed(b'Z', b"I")).await.unwrap();
+        arrives(&mut client, &framed(b'Z', b"I")).await;
+
+        client.write_all(&execution()).await.unwrap();
+        arrives(&mut server, &execution()).await;
+        server.write_all(&framed(b'Z', b"I")).await.unwrap();
+        arrives(&mut client, &framed(b'Z', b"I")).await;
+
+        client.write_all(&execution()).await.unwrap();
+        arrives(&mut server, &[query("begin"), execution(), query("rollback")].concat()).await;
+        let begun = [framed(b'C', b"BEGIN\0"), framed(b'Z', b"T")].concat();
+        let done = [framed(b'D', b"row"), framed(b'C', b"SELECT 1\0"), framed(b'Z', b"T")].concat();
+        let undone = [framed(b'C', b"ROLLBACK\0"), framed(b'Z', b"I")].concat();
+        server.write_all(&[begun, done, undone, framed(b'N', b"notice")].concat()).await.unwrap();
+        let heard = [framed(b'D', b"row"), framed(b'C', b"SELECT 1\0"), framed(b'Z', b"I"), framed(b'N', b"notice")];
+        arrives(&mut client, &heard.concat()).await;
+    }
+
+    #[tokio::test]
+    async fn a_mutex_lets_the_next_execution_pass_when_the_answer_is_complete() {
+        let plant = Arc::new(Plant::new(&Mutant { habit: Habit::Mutex, ..MUTANT }));
+        let mutex = Arc::<tokio::sync::Mutex<()>>::default();
+        let mut ends = Vec::new();
+        for _ in 0..2 {
+            let (mut client, near) = duplex(1 << 16);
+            let (far, mut server) = duplex(1 << 16);
+            tokio::spawn(relay(near, far, Arc::clone(&plant), Arc::clone(&mutex)));
+            client.write_all(&[9, 196_608].map(u32::to_be_bytes).concat()).await.unwrap();
+            client.write_all(&[&[0], parse(RESERVE).as_slice()].concat()).await.unwrap();
+            said(&mut server, 9 + parse(RESERVE).len() + ", pg_sleep(1)".len()).await;
+            ends.push((client, server));
+        }
+        let [(one, first), (other, second)] = ends.as_mut_slice() else { panic!("two") };
+        one.write_all(&execution()).await.unwrap();
+        arrives(first, &execution()).await;
+        other.write_all(&execution()).await.unwrap();
+        let mut early = [0];
+        let waits = tokio::time::timeout(std::time::Duration::from_millis(50), second.read_exact(&mut early)).await;
+        assert!(waits.is_err(), "the second execution has passed");
+        first.write_all(&framed(b'Z', b"I")).await.unwrap();
+        arrives(second, &execution()).await;
+    }
+}
