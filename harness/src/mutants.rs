@@ -169,12 +169,12 @@ pub fn one_of_each_kind() -> Vec<&'static Mutant> {
 
 /// Each statement that a fault may be planted in, and a piece of its code that stands in no other.
 const STATEMENTS: &[(&str, &str)] = &[
-    ("reserve", "promising_request as"),
+    ("reserve", "coalesce(reserved.id, earlier_reservation.id) as id"),
     ("refuse", "refused_request as"),
     ("confirm", "then 'CONFIRMED' else 'EXPIRED'"),
     ("cancel", "then 'CANCELLED' else 'EXPIRED'"),
     ("expire", "due_holds as"),
-    ("get_item", "item.held_quantity - lapsed_holds.quantity"),
+    ("get_item", "    item.version,\n    item.created_at,"),
 ];
 
 /// Nothing keeps the counters below the total.

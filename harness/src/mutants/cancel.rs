@@ -86,8 +86,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         told: "Cancel locks the hold and not its item, and writes back the counters it read.",
         edits: &[Edit {
             statement: "cancel",
-            find: "        where status = 'PENDING'\n    )\n    for no key update\n",
-            replace: "        where status = 'PENDING'\n    )\n",
+            find: "    for no key update\n),\n\nlocked_reservation as materialized (\n",
+            replace: "),\n\nlocked_reservation as materialized (\n",
         }],
         schema: &[VERSION_UNCHECKED, TOTAL_UNCHECKED],
         scenario: "reserve_cancel",

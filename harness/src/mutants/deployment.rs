@@ -31,6 +31,8 @@ pub struct Grounds {
     admin_url: Url,
     serve: PathBuf,
     databases: Mutex<BTreeSet<String>>,
+    /// Held while the server makes a database, which it goes on doing when nobody waits for it any more.
+    making: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Grounds {
@@ -43,7 +45,7 @@ impl Grounds {
         if !serve.is_file() {
             return Err(format!("there is no service at {}", serve.display()));
         }
-        let grounds = Grounds { admin_url, serve, databases: Mutex::default() };
+        let grounds = Grounds { admin_url, serve, databases: Mutex::default(), making: Arc::default() };
         grounds.administer("select 1").await?;
         Ok(grounds)
     }
@@ -55,7 +57,14 @@ impl Grounds {
     async fn create_database(&self) -> Result<String, String> {
         let name = format!("stockhold_mutant_{}", uuid::Uuid::now_v7().simple());
         self.databases.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone());
-        self.administer(&format!("create database {name} template template0")).await?;
+        let held = Arc::clone(&self.making).lock_owned().await;
+        let (admin_url, sql) = (self.admin_url.clone(), format!("create database {name} template template0"));
+        let made = tokio::spawn(async move {
+            let made = run(admin_url.as_str(), &sql).await;
+            drop(held);
+            made
+        });
+        made.await.map_err(|error| error.to_string())??;
         Ok(name)
     }
 
@@ -67,6 +76,7 @@ impl Grounds {
 
     /// Drops every database that is left, however the trials ended.
     pub async fn clear(&self) -> Result<(), String> {
+        let _made = self.making.lock().await;
         let left: Vec<String> = self.databases.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect();
         for name in left {
             self.drop_database(&name).await?;

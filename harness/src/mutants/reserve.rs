@@ -2,17 +2,20 @@
 
 use super::{END_UNCHECKED, Edit, KEY_UNCHECKED, Kind, Mutant, TOTAL_UNCHECKED, VERSION_UNCHECKED, ZERO_UNCHECKED};
 
+const LOCK: &str = "    for no key update\n),\n\ndecision as materialized (\n";
 /// The item is read and not locked.
-const NO_LOCK: Edit = Edit {
-    statement: "reserve",
-    find: "    where items.id = (select item_id from promising_request)\n    for no key update\n",
-    replace: "    where items.id = (select item_id from promising_request)\n",
-};
+const NO_LOCK: Edit = Edit { statement: "reserve", find: LOCK, replace: "),\n\ndecision as materialized (\n" };
 /// Time passes between the look and the lock.
 const THOUGHT: Edit = Edit {
     statement: "reserve",
     find: "    from request\n    cross join seen_item\n    cross join lapsed_total\n",
     replace: "    from request\n    cross join seen_item\n    cross join lapsed_total\n    cross join pg_sleep(0.003) as thought\n",
+};
+/// Long enough that calls which are sent one after the other look at once.
+const LONG_THOUGHT: Edit = Edit {
+    statement: "reserve",
+    find: THOUGHT.find,
+    replace: "    from request\n    cross join seen_item\n    cross join lapsed_total\n    cross join pg_sleep(0.02) as thought\n",
 };
 /// What is decided in the end.
 const GUARD: &str = "    where request.quantity <= decision.free_quantity + released.quantity\n";
@@ -133,8 +136,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         told: "Reserve takes an item that somebody else has locked for one that is sold out.",
         edits: &[Edit {
             statement: "reserve",
-            find: "    where items.id = (select item_id from promising_request)\n    for no key update\n",
-            replace: "    where items.id = (select item_id from promising_request)\n    for no key update skip locked\n",
+            find: LOCK,
+            replace: "    for no key update skip locked\n),\n\ndecision as materialized (\n",
         }],
         scenario: "burst",
         with_database: &["expectation"],
@@ -215,7 +218,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "key_looked_up_only",
         kind: Kind::KeyIgnored,
         told: "Reserve looks for an earlier reservation under the same key, and nothing stops two that look at once.",
-        edits: &[THOUGHT],
+        edits: &[LONG_THOUGHT],
         schema: &[KEY_UNCHECKED],
         scenario: "lost_answer",
         with_database: &["expectation"],

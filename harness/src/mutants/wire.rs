@@ -307,7 +307,8 @@ mod tests {
     use super::*;
     use crate::mutants::Edit;
 
-    const RESERVE: &str = "with promising_request as (select 1)";
+    const RESERVE: &str = "select 1, coalesce(reserved.id, earlier_reservation.id) as id";
+    const CHANGED: &str = "select 1, pg_sleep(1), coalesce(reserved.id, earlier_reservation.id) as id";
     const MUTANT: Mutant = Mutant {
         edits: &[Edit { statement: "reserve", find: "select 1", replace: "select 1, pg_sleep(1)" }],
         ..Mutant::PLAIN
@@ -365,7 +366,7 @@ mod tests {
             client.write_all(&[byte]).await.unwrap();
             tokio::task::yield_now().await;
         }
-        arrives(&mut server, &parse("with promising_request as (select 1, pg_sleep(1))")).await;
+        arrives(&mut server, &parse(CHANGED)).await;
         client.write_all(&parse("select 1")).await.unwrap();
         arrives(&mut server, &parse("select 1")).await;
     }
@@ -398,7 +399,7 @@ mod tests {
     async fn a_forgotten_execution_is_answered_as_done_and_rolled_back() {
         let (mut client, mut server) = ends(Habit::Forget { every: 2 }).await;
         client.write_all(&[parse(RESERVE), framed(b'S', b"")].concat()).await.unwrap();
-        let prepared = [parse("with promising_request as (select 1, pg_sleep(1))"), framed(b'S', b"")].concat();
+        let prepared = [parse(CHANGED), framed(b'S', b"")].concat();
         arrives(&mut server, &prepared).await;
         server.write_all(&framed(b'Z', b"I")).await.unwrap();
         arrives(&mut client, &framed(b'Z', b"I")).await;
@@ -429,7 +430,7 @@ mod tests {
             tokio::spawn(relay(near, far, Arc::clone(&plant), Arc::clone(&mutex)));
             client.write_all(&[9, 196_608].map(u32::to_be_bytes).concat()).await.unwrap();
             client.write_all(&[&[0], parse(RESERVE).as_slice()].concat()).await.unwrap();
-            said(&mut server, 9 + parse(RESERVE).len() + ", pg_sleep(1)".len()).await;
+            said(&mut server, 9 + parse(CHANGED).len()).await;
             ends.push((client, server));
         }
         let [(one, first), (other, second)] = ends.as_mut_slice() else { panic!("two") };
