@@ -4,7 +4,8 @@
 //! Reading order: [`history`] (what a call and its outcome are), [`connection`], [`client`] and [`target`] (how calls
 //! leave together), [`hold`] and [`round`] (what is known, and the quiet end in which it must add up), [`scenario`]
 //! (the races themselves), [`books`] and [`sampler`] (the database as a witness), [`race`](mod@race) (all of it, in
-//! rounds), [`telling`] (a failure for a person).
+//! rounds), [`telling`] (a failure for a person), [`mutants`] (our own service with faults in it, each of which must be
+//! found).
 //!
 //! Nothing here is taken from the service: a second opinion must not share its bugs.
 //!

@@ -133,12 +133,19 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "busy_is_sold_out",
         kind: Kind::FalseRefusal,
-        told: "Reserve takes an item that somebody else has locked for one that is sold out.",
-        edits: &[Edit {
-            statement: "reserve",
-            find: LOCK,
-            replace: "    for no key update skip locked\n),\n\ndecision as materialized (\n",
-        }],
+        told: "Reserve takes an item that somebody else has locked for a moment for one that is sold out.",
+        edits: &[
+            Edit {
+                statement: "reserve",
+                find: LOCK,
+                replace: "    for no key update skip locked\n),\n\ndecision as materialized (\n",
+            },
+            Edit {
+                statement: "reserve",
+                find: "        clock_timestamp() as clock\n    from locked_item\n",
+                replace: "        clock_timestamp() as clock\n    from locked_item\n    cross join pg_sleep(0.005) as thought\n",
+            },
+        ],
         scenario: "burst",
         with_database: &["expectation"],
         ..Mutant::PLAIN

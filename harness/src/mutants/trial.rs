@@ -204,3 +204,44 @@ pub async fn try_clean(
     grounds.stop(deployment).await?;
     Ok(complaint)
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const MUTANT: &Mutant =
+        &Mutant { name: "test", scenario: "burst", over_http: &["sweep"], with_database: &["books"], ..Mutant::PLAIN };
+
+    fn cell(verdict: Verdict, layer: &str) -> Cell {
+        Cell { scenario: "burst", verdict, layers: vec![layer.to_owned()], why: "because".to_owned() }
+    }
+
+    fn complaint(over_http: Option<Cell>, with_database: Option<Cell>) -> Option<String> {
+        let with_database = with_database.into_iter().collect();
+        Trial { mutant: MUTANT, over_http, with_database, took: Duration::ZERO, failure: None }.complaint()
+    }
+
+    #[test]
+    fn a_mutant_found_by_the_layers_of_its_row_is_caught() {
+        assert_eq!(complaint(Some(cell(Verdict::Broken, "sweep")), Some(cell(Verdict::Broken, "books"))), None);
+    }
+
+    #[rstest]
+    #[case::survived(Some(cell(Verdict::Held, "")), "the mutant survived")]
+    #[case::undecided(Some(cell(Verdict::Undecided, "")), "burst is undecided: because")]
+    #[case::another_layer(Some(cell(Verdict::Broken, "replay")), "broken by replay, not by books")]
+    #[case::another_scenario(Some(Cell { scenario: "limits", ..cell(Verdict::Broken, "books") }), "was not raced")]
+    #[case::not_raced(None, "was not raced")]
+    fn anything_else_escaped(#[case] with_database: Option<Cell>, #[case] expected: &str) {
+        let told = complaint(Some(cell(Verdict::Broken, "sweep")), with_database).unwrap_or_default();
+        assert!(told.contains(expected), "{told}");
+    }
+
+    #[test]
+    fn what_callers_can_see_must_be_found_without_the_database_too() {
+        let told = complaint(Some(cell(Verdict::Held, "")), Some(cell(Verdict::Broken, "books")));
+        assert_eq!(told.as_deref(), Some("over HTTP alone, burst held: the mutant survived"));
+    }
+}

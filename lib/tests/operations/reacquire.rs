@@ -242,3 +242,26 @@ async fn reacquire_of_what_another_call_reacquired_waits_for_nobody() {
     assert!(matches!(at_once(call).await.unwrap(), Confirm::AlreadyConfirmed(_)));
     gate.wait_for(0).await;
 }
+
+#[tokio::test]
+async fn reacquire_of_sold_units_waits_for_nobody() {
+    let fixture = Fixture::new().await;
+    let hold = lapsed_hold(&fixture).await;
+    fixture.inventory.expire(Default::default()).await.unwrap();
+    fixture.hold(hold.item_id, 4, 600.0).await;
+    let mut gate = Gate::close_item(&fixture, hold.item_id).await;
+    let outcome = at_once(fixture.inventory.confirm(hold.id, REACQUIRE)).await.unwrap();
+    assert!(matches!(outcome, Confirm::Expired { available_quantity: Some(2), .. }), "{outcome:?}");
+    gate.wait_for(0).await;
+}
+
+#[tokio::test]
+async fn reacquire_expires_only_when_it_needs_the_units() {
+    let fixture = Fixture::new().await;
+    let hold = lapsed_hold(&fixture).await;
+    fixture.inventory.expire(Default::default()).await.unwrap();
+    let other = fixture.hold(hold.item_id, 1, 0.01).await;
+    fixture.wait_until_lapsed(&other).await;
+    assert!(matches!(fixture.inventory.confirm(hold.id, REACQUIRE).await.unwrap(), Confirm::Confirmed(_)));
+    assert_eq!(fixture.kinds(hold.item_id).await[3..], ["EXPIRED", "RESERVED", "REACQUIRED"]);
+}
