@@ -111,11 +111,11 @@ pub struct Check {
 #[derive(Args)]
 pub struct Mutants {
     /// An admin URL of a PostgreSQL server: every mutant has a database of its own there, which is dropped after it.
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
-    pub database_url: String,
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, required_unless_present = "list", value_name = "URL")]
+    pub database_url: Option<String>,
     /// The service's program.
-    #[arg(long, value_name = "PATH")]
-    pub serve: std::path::PathBuf,
+    #[arg(long, required_unless_present = "list", value_name = "PATH")]
+    pub serve: Option<std::path::PathBuf>,
     /// Only this mutant; may be given more than once.
     #[arg(long = "mutant", value_name = "NAME")]
     pub mutants: Vec<String>,

@@ -104,8 +104,9 @@ async fn mutants(arguments: Mutants) -> Result<Exit> {
         return Ok(Exit::Held);
     }
     let plan = gate::Plan {
-        database_url: arguments.database_url,
-        serve: arguments.serve,
+        // The command line asks for both wherever something is raced.
+        database_url: arguments.database_url.unwrap_or_default(),
+        serve: arguments.serve.unwrap_or_default(),
         names: arguments.mutants,
         short: arguments.short,
         matrix: arguments.matrix,

@@ -180,10 +180,12 @@ async fn expire_leaves_the_holds_of_a_busy_item_alone() {
 async fn expire_that_waited_is_recorded_after_what_it_waited_for() {
     let fixture = Fixture::new().await;
     let item = fixture.item(10).await;
+    // Prepared before, so that it is its execution that waits.
+    let inventory = fixture.another(1).await;
+    inventory.expire(Default::default()).await.unwrap();
     let hold = fixture.hold(item.id, 3, 0.01).await;
     fixture.wait_until_lapsed(&hold).await;
     let mut gate = Gate::close(&fixture, "lock table stockhold.items in exclusive mode").await;
-    let inventory = fixture.inventory.clone();
     let call = send(async move { inventory.expire(Default::default()).await.unwrap() });
     gate.wait_for(1).await;
     gate.sleep(0.05).await;

@@ -41,8 +41,11 @@ async fn reads_that_waited_across_a_deadline_show_it() {
     let fixture = Fixture::new().await;
     let item = fixture.item(10).await;
     let hold = fixture.hold(item.id, 3, 1.0).await;
+    // Prepared before, so that it is their execution that waits.
+    let (one, other) = (fixture.another(1).await, fixture.another(1).await);
+    one.get_item(item.id).await.unwrap();
+    other.get_reservation(hold.id).await.unwrap();
     let mut gate = Gate::close(&fixture, "lock table stockhold.reservations in access exclusive mode").await;
-    let (one, other) = (fixture.inventory.clone(), fixture.inventory.clone());
     let status = send(async move { one.get_item(item.id).await.unwrap().unwrap().item });
     let reservation = send(async move { other.get_reservation(hold.id).await.unwrap().unwrap() });
     gate.wait_for(2).await;
