@@ -35,6 +35,17 @@ async fn get_reservation_reads_a_lapsed_hold_the_same_before_and_after_the_sweep
     assert_eq!(fixture.inventory.get_reservation(hold.id).await.unwrap(), Some(before));
 }
 
+#[tokio::test]
+async fn get_reservation_of_what_was_sold_in_time_reads_confirmed_for_good() {
+    let fixture = Fixture::new().await;
+    let item = fixture.item(10).await;
+    let hold = fixture.hold(item.id, 3, 1.0).await;
+    fixture.inventory.confirm(hold.id, Default::default()).await.unwrap();
+    fixture.wait_until_lapsed(&hold).await;
+    let read = fixture.inventory.get_reservation(hold.id).await.unwrap().unwrap();
+    assert_eq!((read.status, read.expired_at), (Status::Confirmed, None));
+}
+
 /// A table's lock stops a read before its snapshot, and after `now()` was taken: what lapsed meanwhile has lapsed.
 #[tokio::test]
 async fn reads_that_waited_across_a_deadline_show_it() {

@@ -440,8 +440,14 @@ async fn reserve_that_comes_too_late_twice_is_sent_behind_the_lock() {
     let sql = "select query from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
     let query: String = sqlx::query_scalar(sql).fetch_one(&mut fixture.connection().await).await.unwrap();
     assert!(query.starts_with("begin; select id from stockhold.items"), "{query}");
+    let hold = fixture.inventory.get_reservation(lapsed.unwrap()).await.unwrap().unwrap();
+    gate.end_hold(&hold, "EXPIRED").await;
+    gate.make_hold(item.id, 1, 0.01).await;
+    gate.sleep(0.05).await;
+    proxy.round_trips.store(0, Ordering::SeqCst);
     gate.open().await;
     let reservation = reserved(call.await.unwrap().unwrap());
+    assert_eq!(proxy.round_trips.load(Ordering::SeqCst), 0, "it came late once more, and not too late");
     assert_eq!(reservation.customer_id, customer_id);
     assert_eq!(fixture.inventory.get_reservation(reservation.id).await.unwrap(), Some(reservation));
     fixture.check_books(item.id).await;
