@@ -1,5 +1,5 @@
-// `npm test`: the Rust tests, the tests of these scripts and a short race, all of them even when one fails, on a
-// throw-away PostgreSQL (or the server of DATABASE_URL, whose role may create databases). The last line adds them up.
+// `npm test`: the Rust tests, the tests of these scripts, a short race and a mutant of each kind, all of them even when one
+// fails, on a throw-away PostgreSQL (or the server of DATABASE_URL, whose role may create databases). The last line adds them up.
 
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { buildTests, checkToolchain, PROJECT } from './cargo.mjs';
 import { Complaint } from './complaint.mjs';
 import { testTwoServices } from './concurrency.mjs';
+import { tryMutants } from './mutants.mjs';
 import { testServerUrl } from './postgres.mjs';
 import { isStopping, runAndRead } from './processes.mjs';
 import { exploreTwice } from './schedules.mjs';
@@ -30,6 +31,7 @@ export async function main(args) {
         await step('scripts', () => scriptTests(programs)),
         await step('race', () => shortRace(programs, adminUrl)),
         await step('schedules', () => exploreTwice(programs, adminUrl, SCHEDULES)),
+        await step('mutants', () => shortMutants(programs, adminUrl)),
     ];
     const sum = (key) => results.reduce((total, result) => total + (result[key] ?? 0), 0);
     const [passed, failed, skipped] = ['passed', 'failed', 'skipped'].map(sum);
@@ -98,4 +100,14 @@ async function shortRace(programs, adminUrl) {
     );
     const count = (...words) => verdicts.filter((verdict) => words.includes(verdict)).length;
     return { code, passed: count('held'), failed: count('undecided', 'broken'), skipped: count('skipped') };
+}
+
+async function shortMutants(programs, adminUrl) {
+    if (!programs.serve || !programs['stockhold-harness'])
+        throw new Error('The mutants need the programs that were not built.');
+    const { code, output } = await tryMutants(programs, adminUrl, ['--short'], { read: true });
+    // The last word of a mutant's line in the table says what became of it.
+    const words = [...output.matchAll(/^\S+ +\S.* s  (caught|escaped)$/gm)].map(([, word]) => word);
+    const count = (wanted) => words.filter((word) => word === wanted).length;
+    return { code, passed: count('caught'), failed: count('escaped') };
 }

@@ -285,6 +285,18 @@ impl Page {
                 ));
             }
         }
+        for (before, after) in self.ledger.iter().zip(self.ledger.iter().skip(1)) {
+            let early_us = before.recorded_at_us - after.recorded_at_us;
+            if early_us > 0 {
+                wrong(format!(
+                    "version {} was recorded {:.3} ms before version {}: its clock was read before its lock",
+                    after.version,
+                    early_us as f64 / 1_000.0,
+                    before.version
+                ));
+                break;
+            }
+        }
         let Counters { total_quantity, held_quantity, confirmed_quantity, version } = self.item;
         if (total_quantity, held_quantity, confirmed_quantity) != (total, held, confirmed) {
             wrong(format!(

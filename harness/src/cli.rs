@@ -37,6 +37,10 @@ pub enum Command {
     Bench(Box<stockhold_harness::bench::Options>),
     /// Tell every scenario in words.
     List,
+    /// Plant faults in our own service, one at a time, and see each of them found.
+    ///
+    /// Exit code 1 also when a mutant escapes, or when the clean service raises an alarm.
+    Mutants(Mutants),
 }
 
 /// Which deployment, and what it wants.
@@ -193,4 +197,36 @@ pub struct Replay {
     /// The result as JSON on the output stream.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Which mutants.
+#[derive(Args)]
+pub struct Mutants {
+    /// An admin URL of a PostgreSQL server: every mutant has a database of its own there, which is dropped after it.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, required_unless_present = "list", value_name = "URL")]
+    pub database_url: Option<String>,
+    /// The service's program.
+    #[arg(long, required_unless_present = "list", value_name = "PATH")]
+    pub serve: Option<std::path::PathBuf>,
+    /// Only this mutant; may be given more than once.
+    #[arg(long = "mutant", value_name = "NAME")]
+    pub mutants: Vec<String>,
+    /// One mutant of each kind, and few rounds of the clean service.
+    #[arg(long)]
+    pub short: bool,
+    /// Every scenario on every mutant.
+    #[arg(long)]
+    pub matrix: bool,
+    /// How often the clean service must hold first, in a row.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=100_000), value_name = "N")]
+    pub clean_runs: u32,
+    /// Rounds of each scenario on the clean service, instead of its own number.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000), value_name = "N")]
+    pub rounds: Option<u32>,
+    /// Where every choice comes from; printed at the end of every run.
+    #[arg(long, value_name = "S")]
+    pub seed: Option<u64>,
+    /// Tell every mutant in words, and race nothing.
+    #[arg(long)]
+    pub list: bool,
 }

@@ -4,8 +4,9 @@
 //! Reading order: [`history`] (what a call and its outcome are), [`connection`], [`client`] and [`target`] (how calls
 //! leave together), [`hold`] and [`round`] (what is known, and the quiet end in which it must add up), [`scenario`]
 //! (the races themselves), [`books`] and [`sampler`] (the database as a witness), [`race`](mod@race) (all of it, in
-//! rounds), [`telling`] (a failure for a person), [`drawing`] and [`report`] (a run for a browser and a CI). [`bench`]
-//! measures, and shares only the connection with the rest.
+//! rounds), [`explorer`] (the same calls in every order, behind gates), [`telling`] (a failure for a person), [`drawing`]
+//! and [`report`] (a run for a browser and a CI), [`mutants`] (our own service with faults in it, each of which must be
+//! found). [`bench`] measures, and shares only the connection with the rest.
 //!
 //! Nothing here is taken from the service: a second opinion must not share its bugs.
 //!
@@ -29,6 +30,7 @@ pub mod hold;
 pub mod interrupt;
 pub mod latency;
 pub mod model;
+pub mod mutants;
 pub mod offline;
 pub mod probe;
 mod quiet;

@@ -19,6 +19,7 @@ use stockhold_harness::{
     history::{Event, FORMAT, Recorder},
     interrupt::Interrupt,
     model::Contract,
+    mutants::gate,
     offline, probe,
     race::{self, Options, RaceResult},
     report::{History, Place, Setting},
@@ -32,7 +33,7 @@ mod cli;
 mod exploring;
 mod signals;
 
-use cli::{Check, Cli, Command, Deployment, Race};
+use cli::{Check, Cli, Command, Deployment, Mutants, Race};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -68,6 +69,7 @@ fn run(cli: Cli) -> Result<Exit> {
                 list();
                 Ok(Exit::Held)
             }
+            Command::Mutants(arguments) => mutants(arguments).await,
         }
     })
 }
@@ -115,6 +117,25 @@ fn list() {
         text.push('\n');
     }
     say(&text);
+}
+
+async fn mutants(arguments: Mutants) -> Result<Exit> {
+    if arguments.list {
+        say(&gate::list());
+        return Ok(Exit::Held);
+    }
+    let plan = gate::Plan {
+        // The command line asks for both wherever something is raced.
+        database_url: arguments.database_url.unwrap_or_default(),
+        serve: arguments.serve.unwrap_or_default(),
+        names: arguments.mutants,
+        short: arguments.short,
+        matrix: arguments.matrix,
+        clean_runs: arguments.clean_runs,
+        rounds: arguments.rounds,
+        seed: arguments.seed.unwrap_or_else(fresh_seed),
+    };
+    gate::gate(&plan, say).await.map_err(anyhow::Error::msg)
 }
 
 /// Writes to the output stream. A reader that has seen enough (`| head`) is no reason to panic.

@@ -127,6 +127,7 @@ impl File {
             samples: (0, 0),
             versions: 0,
             states: 0,
+            layers: violation.map(|violation| violation.layer.clone()).into_iter().collect(),
             loosely: checked.loosely,
             undecided: checked.undecided.clone(),
             failure,

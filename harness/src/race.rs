@@ -107,6 +107,8 @@ pub struct ScenarioResult {
     pub loosely: usize,
     /// Why it is undecided, each reason once.
     pub undecided: Vec<String>,
+    /// Every layer that found something, each once.
+    pub layers: Vec<String>,
     /// The first broken expectation, told.
     pub failure: Option<telling::Failure>,
     /// Whether it could not be played here.
@@ -325,6 +327,7 @@ fn result(
     released.sort_unstable();
     let median = released.get(released.len() / 2).copied().unwrap_or(0);
     let undecided: Vec<String> = sum.undecided.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect();
+    let layers: BTreeSet<String> = sum.violations.iter().map(|violation| violation.layer.clone()).collect();
     let verdict = if failure.is_some() {
         Verdict::Broken
     } else if !undecided.is_empty() || stopped || rounds == 0 {
@@ -345,6 +348,7 @@ fn result(
         states: sum.states,
         loosely: sum.loosely,
         undecided,
+        layers: layers.into_iter().collect(),
         failure,
         skipped,
         drawing: None,

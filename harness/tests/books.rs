@@ -94,6 +94,7 @@ async fn audit_finds_nothing_in_good_books() {
      values (gen_random_uuid(), '01900000-0000-7000-8000-000000000001', 'e', 9, now(), now() + interval '1 hour')",
     "> total 5"
 )]
+#[case("update stockhold.ledger set recorded_at = now() - interval '1 second' where version = 3", "before version 2")]
 #[case("update stockhold.ledger set recorded_at = now() - interval '1 hour' where version = 8", "before its deadline")]
 #[case("update stockhold.ledger set recorded_at = now() + interval '2 hours' where version = 4", "after its deadline")]
 #[tokio::test]

@@ -80,6 +80,7 @@ fn row(name: &'static str, verdict: Verdict) -> ScenarioResult {
         samples: (1, 2),
         versions: 0,
         states: 0,
+        layers: Default::default(),
         loosely: 0,
         undecided: Vec::new(),
         failure: None,

@@ -5,7 +5,7 @@
 
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -295,9 +295,10 @@ impl Gate {
 }
 
 /// Stands between an inventory and the database: counts how often the client speaks after the server did, which are the
-/// round trips, and holds back what the client says while it is told to.
+/// round trips, holds back what the client says while it is told to, and breaks a connection instead of answering.
 pub struct Proxy {
     pub round_trips: Arc<AtomicUsize>,
+    losing: Arc<AtomicBool>,
     held: watch::Sender<bool>,
     port: u16,
 }
@@ -310,17 +311,24 @@ impl Proxy {
         let port = listener.local_addr().unwrap().port();
         let (held, holding) = watch::channel(false);
         let round_trips = Arc::new(AtomicUsize::new(0));
-        let count = round_trips.clone();
+        let losing = Arc::new(AtomicBool::new(false));
+        let (count, lost) = (round_trips.clone(), losing.clone());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = TcpStream::connect(&server).await.unwrap();
-                tokio::spawn(Self::pass(client, server, holding.clone(), count.clone()));
+                tokio::spawn(Self::pass(client, server, holding.clone(), count.clone(), lost.clone()));
             }
         });
-        Self { round_trips, held, port }
+        Self { round_trips, losing, held, port }
     }
 
-    async fn pass(client: TcpStream, server: TcpStream, mut holding: watch::Receiver<bool>, count: Arc<AtomicUsize>) {
+    async fn pass(
+        client: TcpStream,
+        server: TcpStream,
+        mut holding: watch::Receiver<bool>,
+        count: Arc<AtomicUsize>,
+        losing: Arc<AtomicBool>,
+    ) {
         let (mut client_read, mut client_write) = client.into_split();
         let (mut server_read, mut server_write) = server.into_split();
         let (mut from_client, mut from_server) = (vec![0; 65536], vec![0; 65536]);
@@ -338,6 +346,9 @@ impl Proxy {
                 },
                 read = server_read.read(&mut from_server) => match read {
                     Ok(length) if length > 0 => {
+                        if losing.swap(false, Ordering::SeqCst) {
+                            return;
+                        }
                         server_spoke = true;
                         client_write.write_all(&from_server[..length]).await.unwrap();
                     }
@@ -350,6 +361,11 @@ impl Proxy {
     /// Holds back what the client says, or lets it pass again.
     pub fn hold(&self, held: bool) {
         self.held.send_replace(held);
+    }
+
+    /// Breaks the connection when the server next answers: what was asked is done, and the client does not hear so.
+    pub fn lose_next_answer(&self) {
+        self.losing.store(true, Ordering::SeqCst);
     }
 
     /// An inventory with one connection, through here.

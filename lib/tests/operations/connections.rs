@@ -4,9 +4,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rstest::rstest;
-use stockhold::{Config, Error, Inventory, Pooling, Reserve};
+use stockhold::{Config, CreateItem, Error, Inventory, Pooling, Reserve};
 
-use crate::common::{Fixture, Gate, Proxy, admin_url, new_reservation, reserved, run, send};
+use crate::common::{Fixture, Gate, Proxy, admin_url, new_item, new_reservation, reserved, run, send};
 
 const TERMINATE_OTHERS: &str = "select pg_terminate_backend(pid) from pg_stat_activity
     where datname = current_database() and application_name = 'stockhold' and pid <> pg_backend_pid()";
@@ -24,6 +24,32 @@ async fn a_call_whose_connection_broke_takes_effect_once() {
     gate.open().await;
     reserved(call.await.unwrap().unwrap());
     assert_eq!(fixture.counters(item.id).await, (2, 0, 2));
+}
+
+/// The first attempt was committed and its answer was lost, so the second comes under an id that is taken, by itself.
+#[tokio::test]
+async fn a_call_whose_answer_was_lost_takes_effect_once() {
+    let fixture = Fixture::new().await;
+    let item = fixture.item(9).await;
+    let proxy = Proxy::start(&fixture).await;
+    let inventory = proxy.inventory(&fixture, Pooling::Session).await;
+    // The first of each kind is prepared, which is an answer of its own.
+    reserved(inventory.reserve(new_reservation(item.id, 1, 600.0), None).await.unwrap());
+    inventory.create_item(new_item(3), None).await.unwrap();
+
+    proxy.lose_next_answer();
+    let made = reserved(inventory.reserve(new_reservation(item.id, 2, 600.0), None).await.unwrap());
+    assert_eq!(fixture.counters(item.id).await, (3, 0, 3));
+    assert_eq!(fixture.inventory.get_reservation(made.id).await.unwrap(), Some(made));
+    fixture.check_books(item.id).await;
+
+    inventory.create_item(new_item(4), None).await.unwrap();
+    proxy.lose_next_answer();
+    let outcome = inventory.create_item(new_item(5), None).await.unwrap();
+    assert!(matches!(outcome, CreateItem::Created(_)), "{outcome:?}");
+    let sql = "select count(*) from stockhold.items where total_quantity = 5";
+    let count: i64 = sqlx::query_scalar(sql).fetch_one(&mut fixture.connection().await).await.unwrap();
+    assert_eq!(count, 1);
 }
 
 #[tokio::test]

@@ -157,3 +157,52 @@ async fn expire_rechecks_the_status_on_the_newest_version() {
     assert_eq!(call.await.unwrap().expired_count, 0);
     assert_eq!(fixture.counters(item.id).await, (7, 0, 3), "the sweep gave nothing back");
 }
+
+/// In one batch with holds of an item that is free: the busy one's are neither expired nor given back.
+#[tokio::test]
+async fn expire_leaves_the_holds_of_a_busy_item_alone() {
+    let fixture = Fixture::new().await;
+    let (busy, idle) = (fixture.item(10).await, fixture.item(10).await);
+    let (waiting, other) = (fixture.hold(busy.id, 3, 0.01).await, fixture.hold(idle.id, 2, 0.01).await);
+    fixture.wait_until_lapsed(&waiting).await;
+    fixture.wait_until_lapsed(&other).await;
+    let gate = Gate::close_item(&fixture, busy.id).await;
+    let swept = at_once(fixture.inventory.expire(Default::default())).await.unwrap();
+    assert_eq!(swept, Expire { expired_count: 1, released_quantity: 2, has_more: true });
+    gate.open().await;
+    for item_id in [busy.id, idle.id] {
+        fixture.check_books(item_id).await;
+    }
+}
+
+/// A table's lock stops the statement before its snapshot, and after `now()` was taken.
+#[tokio::test]
+async fn expire_that_waited_is_recorded_after_what_it_waited_for() {
+    let fixture = Fixture::new().await;
+    let item = fixture.item(10).await;
+    // Prepared before, so that it is its execution that waits.
+    let inventory = fixture.another(1).await;
+    inventory.expire(Default::default()).await.unwrap();
+    let hold = fixture.hold(item.id, 3, 0.01).await;
+    fixture.wait_until_lapsed(&hold).await;
+    let mut gate = Gate::close(&fixture, "lock table stockhold.items in exclusive mode").await;
+    let call = send(async move { inventory.expire(Default::default()).await.unwrap() });
+    gate.wait_for(1).await;
+    gate.sleep(0.05).await;
+    gate.make_hold(item.id, 1, 600.0).await;
+    gate.open().await;
+    assert_eq!(call.await.unwrap().expired_count, 1);
+    let sql = "select recorded_at from stockhold.ledger where item_id = $1 order by version";
+    let recorded: Vec<chrono::DateTime<chrono::Utc>> =
+        sqlx::query_scalar(sql).bind(item.id).fetch_all(&mut fixture.connection().await).await.unwrap();
+    assert!(recorded.is_sorted(), "{recorded:?}");
+}
+
+#[tokio::test]
+async fn expire_takes_no_notice_of_a_busy_item_whose_holds_live() {
+    let fixture = Fixture::new().await;
+    let item = fixture.item(10).await;
+    fixture.hold(item.id, 3, 600.0).await;
+    let _gate = Gate::close_item(&fixture, item.id).await;
+    assert_eq!(at_once(fixture.inventory.expire(Default::default())).await.unwrap(), Expire::default());
+}

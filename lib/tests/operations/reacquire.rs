@@ -1,9 +1,9 @@
 //! A late confirm that takes the units anew.
 
 use stockhold::reservation::{Reservation, Status};
-use stockhold::{Confirm, ConfirmOptions, IfExpired};
+use stockhold::{Confirm, ConfirmOptions, IfExpired, Pooling};
 
-use crate::common::{Fixture, Gate, at_once, send};
+use crate::common::{Fixture, Gate, Proxy, at_once, send};
 
 const REACQUIRE: ConfirmOptions = ConfirmOptions { if_expired: IfExpired::Reacquire };
 
@@ -178,4 +178,90 @@ async fn reacquire_that_waited_does_not_expire_a_hold_whose_deadline_moved() {
     let outcome = call.await.unwrap();
     assert!(matches!(outcome, Confirm::Expired { .. }), "{outcome:?}");
     fixture.check_books(hold.item_id).await;
+}
+
+#[tokio::test]
+async fn reacquire_that_waited_is_recorded_after_what_it_waited_for() {
+    let fixture = Fixture::new().await;
+    let hold = lapsed_hold(&fixture).await;
+    fixture.inventory.expire(Default::default()).await.unwrap();
+    let mut gate = Gate::close_item(&fixture, hold.item_id).await;
+    let inventory = fixture.inventory.clone();
+    let id = hold.id;
+    let call = send(async move { inventory.confirm(id, REACQUIRE).await.unwrap() });
+    gate.wait_for(1).await;
+    gate.sleep(0.05).await;
+    let made = gate.make_hold(hold.item_id, 1, 600.0).await;
+    gate.open().await;
+    let Confirm::Confirmed(confirmed) = call.await.unwrap() else { panic!() };
+    let made = fixture.inventory.get_reservation(made).await.unwrap().unwrap();
+    assert!(confirmed.confirmed_at.unwrap() > made.created_at, "{confirmed:?}");
+}
+
+#[tokio::test]
+async fn reacquire_works_through_more_lapsed_holds_than_one_statement_expires() {
+    let fixture = Fixture::new().await;
+    let item = fixture.item(500).await;
+    let hold = fixture.hold(item.id, 500, 0.01).await;
+    fixture.wait_until_lapsed(&hold).await;
+    fixture.inventory.expire(Default::default()).await.unwrap();
+    let mut gate = Gate::close_item(&fixture, item.id).await;
+    for _ in 0..500 {
+        gate.make_hold(item.id, 1, 0.01).await;
+    }
+    gate.sleep(0.02).await;
+    gate.open().await;
+    assert!(matches!(fixture.inventory.confirm(hold.id, REACQUIRE).await.unwrap(), Confirm::Confirmed(_)));
+    assert_eq!(fixture.counters(item.id).await, (0, 500, 1004));
+    fixture.check_books(item.id).await;
+}
+
+/// Between its two statements another late payment took the units; what is CONFIRMED is answered without a lock.
+#[tokio::test]
+async fn reacquire_of_what_another_call_reacquired_waits_for_nobody() {
+    let fixture = Fixture::new().await;
+    let hold = lapsed_hold(&fixture).await;
+    let proxy = Proxy::start(&fixture).await;
+    let inventory = proxy.inventory(&fixture, Pooling::Session).await;
+    let mut gate = Gate::close_item(&fixture, hold.item_id).await;
+    let id = hold.id;
+    let call = send(async move { inventory.confirm(id, REACQUIRE).await.unwrap() });
+    gate.wait_for(1).await;
+    // Its first statement is under way and will record the expiry; its second is held back.
+    proxy.hold(true);
+    gate.open().await;
+    let recorded = async {
+        while fixture.counters(hold.item_id).await.2 < 4 {
+            tokio::task::yield_now().await;
+        }
+    };
+    at_once(recorded).await;
+    assert!(matches!(fixture.inventory.confirm(id, REACQUIRE).await.unwrap(), Confirm::Confirmed(_)));
+    let mut gate = Gate::close_item(&fixture, hold.item_id).await;
+    proxy.hold(false);
+    assert!(matches!(at_once(call).await.unwrap(), Confirm::AlreadyConfirmed(_)));
+    gate.wait_for(0).await;
+}
+
+#[tokio::test]
+async fn reacquire_of_sold_units_waits_for_nobody() {
+    let fixture = Fixture::new().await;
+    let hold = lapsed_hold(&fixture).await;
+    fixture.inventory.expire(Default::default()).await.unwrap();
+    fixture.hold(hold.item_id, 4, 600.0).await;
+    let mut gate = Gate::close_item(&fixture, hold.item_id).await;
+    let outcome = at_once(fixture.inventory.confirm(hold.id, REACQUIRE)).await.unwrap();
+    assert!(matches!(outcome, Confirm::Expired { available_quantity: Some(2), .. }), "{outcome:?}");
+    gate.wait_for(0).await;
+}
+
+#[tokio::test]
+async fn reacquire_expires_only_when_it_needs_the_units() {
+    let fixture = Fixture::new().await;
+    let hold = lapsed_hold(&fixture).await;
+    fixture.inventory.expire(Default::default()).await.unwrap();
+    let other = fixture.hold(hold.item_id, 1, 0.01).await;
+    fixture.wait_until_lapsed(&other).await;
+    assert!(matches!(fixture.inventory.confirm(hold.id, REACQUIRE).await.unwrap(), Confirm::Confirmed(_)));
+    assert_eq!(fixture.kinds(hold.item_id).await[3..], ["EXPIRED", "RESERVED", "REACQUIRED"]);
 }

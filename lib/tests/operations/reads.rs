@@ -6,7 +6,7 @@ use stockhold::LedgerQuery;
 use stockhold::reservation::Status;
 use uuid::Uuid;
 
-use crate::common::{Fixture, run};
+use crate::common::{Fixture, Gate, run, send};
 
 #[tokio::test]
 async fn get_item_counts_a_lapsed_hold_as_available() {
@@ -33,6 +33,37 @@ async fn get_reservation_reads_a_lapsed_hold_the_same_before_and_after_the_sweep
     assert_eq!((before.status, before.expired_at), (Status::Expired, Some(hold.expires_at)));
     fixture.inventory.expire(Default::default()).await.unwrap();
     assert_eq!(fixture.inventory.get_reservation(hold.id).await.unwrap(), Some(before));
+}
+
+#[tokio::test]
+async fn get_reservation_of_what_was_sold_in_time_reads_confirmed_for_good() {
+    let fixture = Fixture::new().await;
+    let item = fixture.item(10).await;
+    let hold = fixture.hold(item.id, 3, 1.0).await;
+    fixture.inventory.confirm(hold.id, Default::default()).await.unwrap();
+    fixture.wait_until_lapsed(&hold).await;
+    let read = fixture.inventory.get_reservation(hold.id).await.unwrap().unwrap();
+    assert_eq!((read.status, read.expired_at), (Status::Confirmed, None));
+}
+
+/// A table's lock stops a read before its snapshot, and after `now()` was taken: what lapsed meanwhile has lapsed.
+#[tokio::test]
+async fn reads_that_waited_across_a_deadline_show_it() {
+    let fixture = Fixture::new().await;
+    let item = fixture.item(10).await;
+    let hold = fixture.hold(item.id, 3, 1.0).await;
+    // Prepared before, so that it is their execution that waits.
+    let (one, other) = (fixture.another(1).await, fixture.another(1).await);
+    one.get_item(item.id).await.unwrap();
+    other.get_reservation(hold.id).await.unwrap();
+    let mut gate = Gate::close(&fixture, "lock table stockhold.reservations in access exclusive mode").await;
+    let status = send(async move { one.get_item(item.id).await.unwrap().unwrap().item });
+    let reservation = send(async move { other.get_reservation(hold.id).await.unwrap().unwrap() });
+    gate.wait_for(2).await;
+    fixture.wait_until_lapsed(&hold).await;
+    gate.open().await;
+    assert_eq!(status.await.unwrap().available_quantity, 10);
+    assert_eq!(reservation.await.unwrap().status, Status::Expired);
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Reserving: the states of an item, the repeats of a call, and what a statement must not believe of its snapshot.
 
+use std::sync::atomic::Ordering;
+
 use rstest::rstest;
 use stockhold::reservation::{IdempotencyKey, Status};
 use stockhold::{Pooling, Reserve};
@@ -95,6 +97,20 @@ async fn reserve_expires_only_when_it_needs_the_units() {
     fixture.hold(item.id, 1, 600.0).await;
     assert_eq!(fixture.kinds(item.id).await, ["CREATED", "RESERVED", "RESERVED", "EXPIRED", "RESERVED"]);
     fixture.check_books(item.id).await;
+}
+
+#[tokio::test]
+async fn reserve_expires_no_more_holds_than_it_can_need() {
+    let fixture = Fixture::new().await;
+    let item = fixture.item(10).await;
+    for _ in 0..5 {
+        let lapsed = fixture.hold(item.id, 1, 0.01).await;
+        fixture.wait_until_lapsed(&lapsed).await;
+    }
+    fixture.hold(item.id, 5, 600.0).await;
+    fixture.hold(item.id, 2, 600.0).await;
+    let expired_count = fixture.kinds(item.id).await.iter().filter(|kind| *kind == "EXPIRED").count();
+    assert_eq!(expired_count, 2);
 }
 
 #[tokio::test]
@@ -204,6 +220,47 @@ async fn reserve_after_refusals_gets_units_that_came_back(#[case] cancelled: boo
         assert_eq!(call(2, "k").await.unwrap(), Reserve::Replayed(made.clone()), "a repeat is no refusal");
     }
     fixture.check_books(item.id).await;
+}
+
+/// `refuse` looks at 200 lapsed holds at most, and may not take them for all there are.
+#[tokio::test]
+async fn reserve_after_a_refusal_gets_the_units_of_more_lapsed_holds_than_a_look_counts() {
+    let fixture = Fixture::new().await;
+    let item = fixture.item(300).await;
+    let hold = fixture.hold(item.id, 300, 600.0).await;
+    let call = |quantity| fixture.inventory.reserve(new_reservation(item.id, quantity, 600.0), None);
+    let mut gate = Gate::close_item(&fixture, item.id).await;
+    gate.end_hold(&hold, "CANCELLED").await;
+    gate.run(&format!(
+        "insert into stockhold.reservations (id, item_id, customer_id, quantity, created_at, expires_at)
+         select gen_random_uuid(), '{0}', 'other', 1, now(), now() + interval '1 microsecond'
+         from generate_series(1, 300);
+         update stockhold.items set held_quantity = 300 where id = '{0}'",
+        item.id
+    ))
+    .await;
+    // What is behind the gate is not seen yet; the hint that this leaves is still young when it is.
+    assert_eq!(call(1).await.unwrap(), refused(0, 1));
+    gate.open().await;
+    reserved(call(300).await.unwrap());
+}
+
+#[tokio::test]
+async fn reserve_that_is_expected_to_be_refused_costs_one_read() {
+    let fixture = Fixture::new().await;
+    let item = fixture.item(2).await;
+    fixture.hold(item.id, 2, 600.0).await;
+    let proxy = Proxy::start(&fixture).await;
+    let inventory = proxy.inventory(&fixture, Pooling::Session).await;
+    let mut round_trips = 0;
+    for _ in 0..3 {
+        proxy.round_trips.store(0, Ordering::SeqCst);
+        let outcome = inventory.reserve(new_reservation(item.id, 1, 600.0), None).await.unwrap();
+        assert_eq!(outcome, refused(0, 1));
+        round_trips = proxy.round_trips.load(Ordering::SeqCst);
+    }
+    // The first call leaves the hint, the second prepares the look.
+    assert_eq!(round_trips, 1);
 }
 
 /// Both ways to refuse, the second by a read alone, are silent.
@@ -384,8 +441,14 @@ async fn reserve_that_comes_too_late_twice_is_sent_behind_the_lock() {
     let sql = "select query from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
     let query: String = sqlx::query_scalar(sql).fetch_one(&mut fixture.connection().await).await.unwrap();
     assert!(query.starts_with("begin; select pg_advisory_xact_lock("), "{query}");
+    let hold = fixture.inventory.get_reservation(lapsed.unwrap()).await.unwrap().unwrap();
+    gate.end_hold(&hold, "EXPIRED").await;
+    gate.make_hold(item.id, 1, 0.01).await;
+    gate.sleep(0.05).await;
+    proxy.round_trips.store(0, Ordering::SeqCst);
     gate.open().await;
     let reservation = reserved(call.await.unwrap().unwrap());
+    assert_eq!(proxy.round_trips.load(Ordering::SeqCst), 0, "it came late once more, and not too late");
     assert_eq!(reservation.customer_id, customer_id);
     assert_eq!(fixture.inventory.get_reservation(reservation.id).await.unwrap(), Some(reservation));
     fixture.check_books(item.id).await;

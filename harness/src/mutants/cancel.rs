@@ -1,0 +1,109 @@
+//! Faults of cancelling: what is given back twice, not at all, or is not the caller's to give back.
+
+use super::{END_UNCHECKED, Edit, Kind, Mutant, STATUS_UNCHECKED, TOTAL_UNCHECKED, VERSION_UNCHECKED, ZERO_UNCHECKED};
+
+const RECHECK: &str = "    and decision.status = 'PENDING'\n";
+const RELEASE: &str = "        held_quantity = locked_item.held_quantity - ended_reservation.quantity,\n";
+
+pub(super) const MUTANTS: &[Mutant] = &[
+    Mutant {
+        name: "cancel_after_confirm",
+        kind: Kind::CancelAfterConfirm,
+        told: "Cancel gives back what is sold.",
+        edits: &[
+            Edit {
+                statement: "cancel",
+                find: "    where seen_reservation.status = 'PENDING'\n",
+                replace: "    where seen_reservation.status in ('PENDING', 'CONFIRMED')\n",
+            },
+            Edit {
+                statement: "cancel",
+                find: RECHECK,
+                replace: "    and decision.status in ('PENDING', 'CONFIRMED')\n",
+            },
+            Edit {
+                statement: "cancel",
+                find: RELEASE,
+                replace: "        held_quantity = locked_item.held_quantity
+            - case when decision.status = 'PENDING' then ended_reservation.quantity else 0 end,
+        confirmed_quantity = locked_item.confirmed_quantity
+            - case when decision.status = 'PENDING' then 0 else ended_reservation.quantity end,\n",
+            },
+        ],
+        schema: &[END_UNCHECKED, STATUS_UNCHECKED],
+        scenario: "refusals",
+        ..Mutant::PLAIN
+    },
+    Mutant {
+        name: "double_cancel",
+        kind: Kind::DoubleCancel,
+        told: "Cancel releases again what was cancelled while it waited.",
+        edits: &[Edit { statement: "cancel", find: RECHECK, replace: "" }],
+        schema: &[END_UNCHECKED, STATUS_UNCHECKED, ZERO_UNCHECKED],
+        scenario: "cancel_cancel",
+        ..Mutant::PLAIN
+    },
+    Mutant {
+        name: "cancel_releases_nothing",
+        kind: Kind::ReleaseNothing,
+        told: "Cancel ends the hold and leaves the counter as it was.",
+        edits: &[Edit {
+            statement: "cancel",
+            find: RELEASE,
+            replace: "        held_quantity = locked_item.held_quantity,\n",
+        }],
+        scenario: "reserve_cancel",
+        ..Mutant::PLAIN
+    },
+    Mutant {
+        name: "cancel_ignores_expiry",
+        kind: Kind::ConfirmIgnoresExpiry,
+        told: "Cancel does not look at the deadline.",
+        edits: &[
+            Edit {
+                statement: "cancel",
+                find: "        status = case when decision.expires_at > decision.clock then 'CANCELLED' else 'EXPIRED' end,\n",
+                replace: "        status = case when true then 'CANCELLED' else 'EXPIRED' end,\n",
+            },
+            Edit {
+                statement: "cancel",
+                find: "        cancelled_at = case when decision.expires_at > decision.clock then decision.clock end,\n",
+                replace: "        cancelled_at = decision.clock,\n",
+            },
+            Edit {
+                statement: "cancel",
+                find: "        expired_at = case when decision.expires_at > decision.clock then null else decision.expires_at end\n",
+                replace: "        expired_at = null\n",
+            },
+        ],
+        schema: &["alter table stockhold.reservations drop constraint reservation_cancelled_before_deadline"],
+        scenario: "confirm_cancel_expire",
+        ..Mutant::PLAIN
+    },
+    Mutant {
+        name: "cancel_takes_no_lock",
+        kind: Kind::LockNotTaken,
+        told: "Cancel locks the hold and not its item, and writes back the counters it read.",
+        edits: &[Edit {
+            statement: "cancel",
+            find: "    for no key update\n),\n\nlocked_reservation as materialized (\n",
+            replace: "),\n\nlocked_reservation as materialized (\n",
+        }],
+        schema: &[VERSION_UNCHECKED, TOTAL_UNCHECKED],
+        scenario: "reserve_cancel",
+        ..Mutant::PLAIN
+    },
+    Mutant {
+        name: "cancel_without_entry",
+        kind: Kind::Unbooked,
+        told: "Cancel releases the units and writes no ledger row.",
+        edits: &[Edit {
+            statement: "cancel",
+            find: "        updated_item.updated_at\n    from updated_item\n    cross join ended_reservation\n",
+            replace: "        updated_item.updated_at\n    from updated_item\n    cross join ended_reservation\n    where false\n",
+        }],
+        scenario: "reserve_cancel",
+        over_http: &[],
+        ..Mutant::PLAIN
+    },
+];

@@ -1,0 +1,247 @@
+//! What a mutant is put through: its scenario over HTTP alone, and again with the database; and what the clean service is
+//! put through before it: every scenario.
+
+use std::time::{Duration, Instant};
+
+use url::Url;
+
+use crate::{
+    dialect::Dialect,
+    history::Recorder,
+    race::{self, Options, ScenarioResult, Silent},
+    scenario::{self, SCENARIOS, Scenario},
+    target::{Keys, Target},
+    verdict::Verdict,
+};
+
+use super::{
+    Habit, Mutant,
+    deployment::{Deployment, Grounds},
+};
+
+/// A mutant that is not found by then is not going to be.
+const RACE_TIME_MAX: Duration = Duration::from_secs(40);
+const CALL_TIME_MAX: Duration = Duration::from_secs(10);
+const ALONE_ROUNDS: u32 = 3;
+
+/// What came of one scenario on one mutant.
+#[derive(Clone, Debug)]
+pub struct Cell {
+    /// Which scenario.
+    pub scenario: &'static str,
+    /// What it concluded.
+    pub verdict: Verdict,
+    /// The layers that found something, in the first broken round.
+    pub layers: Vec<String>,
+    /// The first violation, or why it is undecided.
+    pub why: String,
+}
+
+/// What came of one mutant.
+pub struct Trial {
+    /// Which.
+    pub mutant: &'static Mutant,
+    /// Its scenario over HTTP alone, where callers can see the fault.
+    pub over_http: Option<Cell>,
+    /// Its scenario, or every scenario, with the database.
+    pub with_database: Vec<Cell>,
+    /// How long it took, with its start.
+    pub took: Duration,
+    /// Why it could not be tried.
+    pub failure: Option<String>,
+}
+
+impl Trial {
+    /// What is wrong with the table or the instrument, if anything.
+    pub fn complaint(&self) -> Option<String> {
+        if let Some(failure) = &self.failure {
+            return Some(failure.clone());
+        }
+        let named = |cell: &&Cell| cell.scenario == self.mutant.scenario;
+        let with_database = self.with_database.iter().find(named);
+        let cells = [
+            (self.mutant.over_http, self.over_http.as_ref(), "over HTTP alone"),
+            (self.mutant.with_database, with_database, "with the database"),
+        ];
+        cells.into_iter().filter(|(layers, ..)| !layers.is_empty()).find_map(|(layers, cell, how)| {
+            let Some(cell) = cell else { return Some(format!("{how}, {} was not raced", self.mutant.scenario)) };
+            cell.complaint(layers).map(|what| format!("{how}, {what}"))
+        })
+    }
+}
+
+impl Cell {
+    fn complaint(&self, layers: &[&str]) -> Option<String> {
+        let Cell { scenario, why, .. } = self;
+        match self.verdict {
+            Verdict::Held => Some(format!("{scenario} held: the mutant survived")),
+            Verdict::Undecided => Some(format!("{scenario} is undecided: {why}")),
+            Verdict::Broken if self.layers.iter().any(|found| layers.contains(&found.as_str())) => None,
+            Verdict::Broken => Some(format!(
+                "{scenario} was broken by {}, not by {}: {why}",
+                self.layers.join(", "),
+                layers.join(" or ")
+            )),
+        }
+    }
+}
+
+/// Tries one mutant. `everything`: with every scenario, not only the one that must find it.
+pub async fn try_mutant(grounds: &Grounds, mutant: &'static Mutant, everything: bool, seed: u64) -> Trial {
+    let began = Instant::now();
+    let mut trial = Trial { mutant, over_http: None, with_database: Vec::new(), took: Duration::ZERO, failure: None };
+    let done = async {
+        let deployment = grounds.start(mutant).await?;
+        let raced = race_mutant(&deployment, &mut trial, everything, seed).await;
+        let stopped = grounds.stop(deployment).await;
+        raced.and(stopped)
+    };
+    trial.failure = done.await.err();
+    trial.took = began.elapsed();
+    trial
+}
+
+async fn race_mutant(deployment: &Deployment, trial: &mut Trial, everything: bool, seed: u64) -> Result<(), String> {
+    let mutant = trial.mutant;
+    if mutant.habit == Habit::Mutex {
+        holds_alone(deployment, seed).await?;
+    }
+    let named = scenario::find(mutant.scenario).ok_or_else(|| format!("no scenario is called {}", mutant.scenario))?;
+    if !mutant.over_http.is_empty() {
+        trial.over_http = Some(cell(deployment, named, false, seed).await?);
+    }
+    for scenario in SCENARIOS.iter().filter(|scenario| everything || scenario.name == named.name) {
+        trial.with_database.push(cell(deployment, scenario, true, seed).await?);
+    }
+    deployment.plant.rewriter.failure().map_or(Ok(()), Err)
+}
+
+/// A mutex in memory is a fault only where a second process is: one alone must hold, or another fault was planted.
+async fn holds_alone(deployment: &Deployment, seed: u64) -> Result<(), String> {
+    let burst: Vec<_> = scenario::find("burst").into_iter().collect();
+    let result = race(deployment, &deployment.urls[..1], &burst, Some(ALONE_ROUNDS), true, seed).await?;
+    match result.scenarios.first().map(|row| (row.verdict, why(row, None))) {
+        Some((Verdict::Held, _)) => Ok(()),
+        Some((_, why)) => Err(format!("one process alone does not hold: {why}")),
+        None => Err("nothing was raced".to_owned()),
+    }
+}
+
+async fn cell(
+    deployment: &Deployment,
+    scenario: &'static Scenario,
+    with_database: bool,
+    seed: u64,
+) -> Result<Cell, String> {
+    let raced =
+        tokio::time::timeout(RACE_TIME_MAX, race(deployment, &deployment.urls, &[scenario], None, with_database, seed))
+            .await;
+    let Ok(raced) = raced else {
+        let why = format!("it did not end within {} s", RACE_TIME_MAX.as_secs());
+        return Ok(Cell { scenario: scenario.name, verdict: Verdict::Undecided, layers: Vec::new(), why });
+    };
+    let result = raced?;
+    let stopped = result.stopped.map(|stopped| stopped.why);
+    let row = result.scenarios.into_iter().next().ok_or("nothing was raced")?;
+    Ok(Cell { scenario: scenario.name, verdict: row.verdict, why: why(&row, stopped), layers: row.layers })
+}
+
+fn why(row: &ScenarioResult, stopped: Option<String>) -> String {
+    let failure = row.failure.as_ref().map(|failure| failure.what.clone());
+    failure.or(stopped).unwrap_or_else(|| row.undecided.join("; "))
+}
+
+async fn race(
+    deployment: &Deployment,
+    urls: &[Url],
+    scenarios: &[&'static Scenario],
+    rounds: Option<u32>,
+    with_database: bool,
+    seed: u64,
+) -> Result<race::RaceResult, String> {
+    let recorder = Recorder::start(None).map_err(|error| error.to_string())?;
+    // The contract's own words: a probe would only find them again.
+    let target = Target::new(urls, Dialect::default(), Keys::default(), CALL_TIME_MAX, recorder)?;
+    let options = Options {
+        rounds,
+        database_url: with_database.then(|| deployment.database_url.clone()),
+        ..Options::new(seed, run_id())
+    };
+    race::race(&target, scenarios, &options, &mut Silent).await
+}
+
+/// A run's id, which is part of its keys: two races of one deployment share none.
+fn run_id() -> String {
+    format!("{:08x}", uuid::Uuid::now_v7().as_u128() & 0xffff_ffff)
+}
+
+/// Races the clean service through the same wires, so many times in a row, and says what was wrong: a false alarm.
+pub async fn try_clean(
+    grounds: &Grounds,
+    runs: u32,
+    rounds: Option<u32>,
+    seed: u64,
+    mut told: impl FnMut(u32, Duration),
+) -> Result<Option<String>, String> {
+    let deployment = grounds.start(&Mutant::CLEAN).await?;
+    let scenarios: Vec<_> = SCENARIOS.iter().collect();
+    let mut complaint = None;
+    for run in 1..=runs {
+        let began = Instant::now();
+        let result =
+            race(&deployment, &deployment.urls, &scenarios, rounds, true, seed.wrapping_add(u64::from(run) - 1))
+                .await?;
+        told(run, began.elapsed());
+        if result.verdict != Verdict::Held {
+            let stopped = result.stopped.map(|stopped| stopped.why);
+            let row = result.scenarios.iter().find(|row| row.verdict != Verdict::Held);
+            complaint = row.map(|row| {
+                format!("run {run}: {} is {}: {}", row.scenario, row.verdict.word(), why(row, stopped.clone()))
+            });
+            break;
+        }
+    }
+    grounds.stop(deployment).await?;
+    Ok(complaint)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const MUTANT: &Mutant =
+        &Mutant { name: "test", scenario: "burst", over_http: &["sweep"], with_database: &["books"], ..Mutant::PLAIN };
+
+    fn cell(verdict: Verdict, layer: &str) -> Cell {
+        Cell { scenario: "burst", verdict, layers: vec![layer.to_owned()], why: "because".to_owned() }
+    }
+
+    fn complaint(over_http: Option<Cell>, with_database: Option<Cell>) -> Option<String> {
+        let with_database = with_database.into_iter().collect();
+        Trial { mutant: MUTANT, over_http, with_database, took: Duration::ZERO, failure: None }.complaint()
+    }
+
+    #[test]
+    fn a_mutant_found_by_the_layers_of_its_row_is_caught() {
+        assert_eq!(complaint(Some(cell(Verdict::Broken, "sweep")), Some(cell(Verdict::Broken, "books"))), None);
+    }
+
+    #[rstest]
+    #[case::survived(Some(cell(Verdict::Held, "")), "the mutant survived")]
+    #[case::undecided(Some(cell(Verdict::Undecided, "")), "burst is undecided: because")]
+    #[case::another_layer(Some(cell(Verdict::Broken, "replay")), "broken by replay, not by books")]
+    #[case::another_scenario(Some(Cell { scenario: "limits", ..cell(Verdict::Broken, "books") }), "was not raced")]
+    #[case::not_raced(None, "was not raced")]
+    fn anything_else_escaped(#[case] with_database: Option<Cell>, #[case] expected: &str) {
+        let told = complaint(Some(cell(Verdict::Broken, "sweep")), with_database).unwrap_or_default();
+        assert!(told.contains(expected), "{told}");
+    }
+
+    #[test]
+    fn what_callers_can_see_must_be_found_without_the_database_too() {
+        let told = complaint(Some(cell(Verdict::Held, "")), Some(cell(Verdict::Broken, "books")));
+        assert_eq!(told.as_deref(), Some("over HTTP alone, burst held: the mutant survived"));
+    }
+}
