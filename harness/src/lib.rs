@@ -11,6 +11,7 @@
 
 #![doc = include_str!("../README.md")]
 
+mod again;
 pub mod answers;
 pub mod books;
 pub mod checker;
@@ -26,6 +27,7 @@ pub mod offline;
 pub mod probe;
 mod quiet;
 pub mod race;
+mod reasons;
 pub mod report;
 pub mod round;
 pub mod sampler;

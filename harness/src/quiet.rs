@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::{
     checker::{self, Limits, replay},
-    history::{Call, ItemView, Outcome, Reason, Request, Status},
+    history::{Call, Event, ItemView, Outcome, Reason, Request, Status},
     hold::{Fate, Hold},
     model::Contract,
     round::{Halt, Round, told},
@@ -36,6 +36,7 @@ impl Round {
         if lapsed {
             self.sweep().await?;
         }
+        self.settle().await;
         self.compare("at the end").await;
         self.read_reservations().await;
         self.audit("at the end").await?;
@@ -70,6 +71,25 @@ impl Round {
                 Some(_) => hold.unknown = false,
                 None => {}
             }
+            if status.is_some() {
+                let failed = |call: &&Call| call.outcome.is_unknown() && call.status.is_some();
+                let about = self.calls.iter().filter(failed).filter(|call| call.request.reservation() == Some(&id));
+                self.settled.extend(about.map(|call| call.id).collect::<Vec<_>>());
+            }
+        }
+    }
+
+    /// A call that failed inside the service has ended, one way or the other: where every instance shows the units that
+    /// all other answers imply, and not one taken besides, no such call made a hold.
+    async fn settle(&mut self) {
+        let failed: Vec<u64> = self.doubtful().filter(|call| call.status.is_some()).map(|call| call.id).collect();
+        let only_reserves = self.doubtful().all(|call| call.request.verb() == "reserve" && call.status.is_some());
+        if !failed.is_empty() && only_reserves && !self.untold() && self.shows_nothing_else().await {
+            for call in failed {
+                let evidence = "every instance shows the units that all other answers imply".to_owned();
+                self.target().recorder().record(&Event::Resolved { call, happened: false, evidence });
+                self.settled.insert(call);
+            }
         }
         let unknown: Vec<String> = self
             .doubtful()
@@ -82,6 +102,18 @@ impl Round {
         }
     }
 
+    async fn shows_nothing_else(&mut self) -> bool {
+        let (confirmed, held) = self.tally();
+        let implied = self.total() - confirmed - held;
+        for instance in 0..self.target().instances() {
+            let call = self.call(instance, Request::GetItem { item: self.item().to_owned() }).await;
+            if call.outcome.item().and_then(|view| view.available) != Some(implied) {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Calls of which nobody knows whether they happened: no answer came, and no repeat was answered either.
     fn doubtful(&self) -> impl Iterator<Item = &Call> {
         let repeated = |call: &Call| {
@@ -91,6 +123,7 @@ impl Round {
         };
         // What no item can give, and what no hold of this round is named in, cannot have changed anything here.
         let harmless = |call: &Call| match &call.request {
+            _ if self.settled.contains(&call.id) => true,
             Request::GetItem { .. } | Request::GetReservation { .. } => true,
             Request::Reserve { quantity, .. } => !(1..=self.total()).contains(quantity),
             request => request.reservation().is_some_and(|id| !self.holds.contains_key(id)),
@@ -99,8 +132,13 @@ impl Round {
     }
 
     fn has_unknown(&self) -> bool {
+        self.doubtful().next().is_some() || self.untold()
+    }
+
+    /// Whether of some hold nobody knows how it ended.
+    fn untold(&self) -> bool {
         let untold = |hold: &Hold| hold.unknown && hold.confirmed_by.is_empty() && hold.cancelled_by.is_empty();
-        self.doubtful().next().is_some() || self.holds.values().any(untold)
+        self.holds.values().any(untold)
     }
 
     /// Records lapsed holds until the sweep finds none.
@@ -234,15 +272,23 @@ impl Round {
         if rest > QUANTITY_MAX {
             return Ok(());
         }
-        if rest > 0 {
-            let request = self.reserve(rest, None);
+        let mut left = rest;
+        let mut at_once = rest;
+        while left > 0 {
+            let request = self.reserve(left.min(at_once), None);
             let call = self.call(0, request).await;
+            // A service may limit what one reservation takes.
+            if call.outcome.is_refused_for(Reason::Invalid) && at_once > 1 {
+                at_once = (at_once + 1) / 2;
+                continue;
+            }
             let told = told(&call.outcome, call.status);
-            self.expect(
-                call.outcome.is_ok(),
-                || format!("the last {rest} units are free, but reserving them got {told}"),
-                &[call],
-            );
+            let met = call.outcome.is_ok();
+            self.expect(met, || format!("the last {left} units are free, but reserving them got {told}"), &[call]);
+            if !met {
+                return Ok(());
+            }
+            left -= left.min(at_once);
         }
         let request = self.reserve(1, None);
         let call = self.call(1, request).await;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::{
+    again,
     books::Books,
     client::{Crew, Spread},
     history::{Call, Event, Outcome, Reason, Request},
@@ -71,6 +72,8 @@ pub struct Round {
     pub calls: Vec<Call>,
     /// Every hold of this round, by id.
     pub holds: BTreeMap<String, Hold>,
+    /// Calls without a clear answer whose outcome was found out afterwards.
+    pub(crate) settled: BTreeSet<u64>,
     /// What this round brought to light.
     pub findings: Findings,
     customers: u64,
@@ -100,6 +103,7 @@ impl Round {
             total: 0,
             calls: Vec::new(),
             holds: BTreeMap::new(),
+            settled: BTreeSet::new(),
             findings: Findings::default(),
             customers: 0,
         })
@@ -112,6 +116,7 @@ impl Round {
         self.number = number;
         self.calls.clear();
         self.holds.clear();
+        self.settled.clear();
         self.moved.clear();
         self.findings = Findings::default();
         self.target.recorder().record(&Event::Round { scenario: scenario.to_owned(), round: number });
@@ -137,15 +142,17 @@ impl Round {
         let item = Some(self.item.clone()).filter(|_| request != Request::Expire);
         let call = self.crew.call(instance, request, item).await;
         self.absorb(std::slice::from_ref(&call));
-        call
+        if !again::contended(&call) {
+            return call;
+        }
+        let answered = self.persist(vec![call.clone()]).await;
+        answered.into_iter().next().unwrap_or(call)
     }
 
     /// Creates the round's item.
     pub async fn create_item(&mut self, total: i64) -> Result<(), Halt> {
-        let name = format!("harness {} {} {}", self.run, self.scenario, self.number);
         self.total = total;
-        let request = Request::CreateItem { name, total };
-        let call = self.crew.call(self.number as usize, request, None).await;
+        let call = self.created(total).await;
         self.calls.push(call.clone());
         match call.outcome {
             Outcome::Ok(_) => self.item = call.item.unwrap_or_default(),
@@ -158,6 +165,17 @@ impl Round {
             }
         }
         Ok(())
+    }
+
+    /// Asks for an item; it is the round's only where the caller makes it so.
+    pub(crate) async fn created(&mut self, total: i64) -> Call {
+        let name = format!("harness {} {} {}", self.run, self.scenario, self.number);
+        self.crew.call(self.number as usize, Request::CreateItem { name, total }, None).await
+    }
+
+    /// One call that is no part of the round's story: about another item, or one that must not have happened.
+    pub(crate) async fn aside(&mut self, instance: usize, request: Request) -> Call {
+        self.crew.call(instance, request, None).await
     }
 
     fn unreachable(&self) -> String {
@@ -187,15 +205,21 @@ impl Round {
                         told(&call.outcome, call.status)
                     )));
                 }
-                None => {
-                    return Err(Halt::PlainPath(format!(
-                        "a reservation was refused although its units were free: {}",
-                        told(&call.outcome, call.status)
-                    )));
-                }
+                None => return Err(self.stage_refused(&call)),
             }
         }
         Ok(holds)
+    }
+
+    /// The stage's holds fit, so one that is refused for want of units is a fault of its own.
+    fn stage_refused(&mut self, call: &Call) -> Halt {
+        let what =
+            format!("a reservation was refused although its units were free: {}", told(&call.outcome, call.status));
+        if !call.outcome.is_refused_for(Reason::InsufficientAvailability) {
+            return Halt::PlainPath(what);
+        }
+        self.expect(false, || what.clone(), std::slice::from_ref(call));
+        Halt::Undecided(what)
     }
 
     /// Moves deadlines by SQL, where no caller can set a short one.
@@ -226,18 +250,28 @@ impl Round {
 
     pub(crate) async fn burst(&mut self, requests: Vec<Request>, moment: Option<Instant>) -> Vec<Call> {
         self.crew.warm(requests.len()).await;
-        let item = self.item.clone();
-        let requests = requests
-            .into_iter()
-            .map(|request| {
-                let of = Some(item.clone()).filter(|_| request != Request::Expire);
-                (request, of)
-            })
-            .collect();
-        let (calls, spread) = self.crew.burst(requests, moment).await;
+        let (calls, spread) = self.crew.burst(self.about_the_item(requests), moment).await;
         self.findings.spreads.push(spread);
         self.absorb(&calls);
+        self.persist(calls).await
+    }
+
+    /// Calls released together, once, whatever they are answered.
+    pub(crate) async fn send(&mut self, requests: Vec<Request>) -> Vec<Call> {
+        let (calls, _) = self.crew.burst(self.about_the_item(requests), None).await;
+        self.absorb(&calls);
         calls
+    }
+
+    fn about_the_item(&self, requests: Vec<Request>) -> Vec<(Request, Option<String>)> {
+        let of = |request: &Request| Some(self.item.clone()).filter(|_| *request != Request::Expire);
+        requests.into_iter().map(|request| (request.clone(), of(&request))).collect()
+    }
+
+    /// Counts calls that were told to come again; that they came and were answered does not show it.
+    pub(crate) fn note_contention(&mut self, call: &Call, count: usize) {
+        let word = format!("{} {}", call.request.verb(), outcome_word(&call.outcome));
+        *self.findings.outcomes.entry(word).or_default() += count as u64;
     }
 
     /// The race proper: all calls released together (at `moment`, if given), a sampler reading meanwhile.
