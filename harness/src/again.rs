@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::{
-    history::{Call, Reason, Request},
+    history::{Call, Event, Reason, Request},
     round::Round,
 };
 
@@ -40,6 +40,46 @@ impl Round {
             }
         }
         calls
+    }
+
+    /// A call that failed inside the service has ended, one way or the other: where every instance shows the units that
+    /// all other answers imply, and not one taken besides, no such call made a hold.
+    pub(crate) async fn settle(&mut self) {
+        let failed: Vec<u64> = self.doubtful().filter(|call| call.status.is_some()).map(|call| call.id).collect();
+        let only_reserves = self.doubtful().all(|call| call.request.verb() == "reserve" && call.status.is_some());
+        if failed.is_empty() || !only_reserves || self.untold() || !self.shows_nothing_else().await {
+            return;
+        }
+        for call in failed {
+            let evidence = "every instance shows the units that all other answers imply".to_owned();
+            self.target().recorder().record(&Event::Resolved { call, happened: false, evidence });
+            self.settled.insert(call);
+        }
+    }
+
+    async fn shows_nothing_else(&mut self) -> bool {
+        let (confirmed, held) = self.tally();
+        let implied = self.total() - confirmed - held;
+        for instance in 0..self.target().instances() {
+            let call = self.call(instance, Request::GetItem { item: self.item().to_owned() }).await;
+            if call.outcome.item().and_then(|view| view.available) != Some(implied) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Makes the holds of a stage that failed inside the service, one by one, once it is known that they were not made.
+    pub(crate) async fn make_up(&mut self, calls: &mut [Call]) {
+        if !calls.iter().any(|call| call.outcome.is_unknown()) {
+            return;
+        }
+        self.settle().await;
+        for call in calls {
+            if self.settled.contains(&call.id) {
+                *call = self.call(0, call.request.clone()).await;
+            }
+        }
     }
 }
 

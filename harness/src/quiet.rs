@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::{
     checker::{self, Limits, replay},
-    history::{Call, Event, ItemView, Outcome, Reason, Request, Status},
+    history::{Call, ItemView, Outcome, Reason, Request, Status},
     hold::{Fate, Hold},
     model::Contract,
     round::{Halt, Round, told},
@@ -37,6 +37,7 @@ impl Round {
             self.sweep().await?;
         }
         self.settle().await;
+        self.note_doubtful();
         self.compare("at the end").await;
         self.read_reservations().await;
         self.audit("at the end").await?;
@@ -79,18 +80,8 @@ impl Round {
         }
     }
 
-    /// A call that failed inside the service has ended, one way or the other: where every instance shows the units that
-    /// all other answers imply, and not one taken besides, no such call made a hold.
-    async fn settle(&mut self) {
-        let failed: Vec<u64> = self.doubtful().filter(|call| call.status.is_some()).map(|call| call.id).collect();
-        let only_reserves = self.doubtful().all(|call| call.request.verb() == "reserve" && call.status.is_some());
-        if !failed.is_empty() && only_reserves && !self.untold() && self.shows_nothing_else().await {
-            for call in failed {
-                let evidence = "every instance shows the units that all other answers imply".to_owned();
-                self.target().recorder().record(&Event::Resolved { call, happened: false, evidence });
-                self.settled.insert(call);
-            }
-        }
+    /// Says how many calls nobody knows about, after all that could be found out.
+    fn note_doubtful(&mut self) {
         let unknown: Vec<String> = self
             .doubtful()
             .map(|call| format!("{}: {}", call.request.verb(), told(&call.outcome, call.status)))
@@ -102,20 +93,8 @@ impl Round {
         }
     }
 
-    async fn shows_nothing_else(&mut self) -> bool {
-        let (confirmed, held) = self.tally();
-        let implied = self.total() - confirmed - held;
-        for instance in 0..self.target().instances() {
-            let call = self.call(instance, Request::GetItem { item: self.item().to_owned() }).await;
-            if call.outcome.item().and_then(|view| view.available) != Some(implied) {
-                return false;
-            }
-        }
-        true
-    }
-
     /// Calls of which nobody knows whether they happened: no answer came, and no repeat was answered either.
-    fn doubtful(&self) -> impl Iterator<Item = &Call> {
+    pub(crate) fn doubtful(&self) -> impl Iterator<Item = &Call> {
         let repeated = |call: &Call| {
             let same = |other: &&Call| other.request == call.request && !other.outcome.is_unknown();
             let repeatable = !matches!(call.request, Request::Reserve { key: None, .. } | Request::CreateItem { .. });
@@ -136,7 +115,7 @@ impl Round {
     }
 
     /// Whether of some hold nobody knows how it ended.
-    fn untold(&self) -> bool {
+    pub(crate) fn untold(&self) -> bool {
         let untold = |hold: &Hold| hold.unknown && hold.confirmed_by.is_empty() && hold.cancelled_by.is_empty();
         self.holds.values().any(untold)
     }
@@ -146,6 +125,7 @@ impl Round {
         let mut idle = 0;
         for attempt in 0..SWEEPS_MAX {
             let call = self.call(attempt, Request::Expire).await;
+            self.swept_ns = call.invoked_ns;
             match &call.outcome {
                 Outcome::Ok(crate::history::Answer::Sweep(sweep)) => {
                     idle = if sweep.expired.unwrap_or(0) == 0 { idle + 1 } else { 0 };
@@ -163,7 +143,7 @@ impl Round {
 
     /// Every instance must say exactly what the answers imply.
     pub(crate) async fn compare(&mut self, when: &str) {
-        if self.has_unknown() {
+        if self.has_unknown() || self.lapse_is_unrecorded() {
             return;
         }
         for instance in 0..self.target().instances() {
@@ -191,6 +171,17 @@ impl Round {
             };
             self.expect(agrees(&view, &expected), || format!("{when}, {}", disagreement(&view, &expected)), &[call]);
         }
+    }
+
+    /// Whether a hold has lapsed since the last sweep, where that alone frees nothing: until then it may count or not.
+    fn lapse_is_unrecorded(&self) -> bool {
+        let now = self.target().recorder().now_ns();
+        let swept_ns = self.swept_ns;
+        let since = |hold: &Hold| {
+            let last = hold.lapses_ns.map_or(u64::MAX, |(_, last)| last.saturating_add(hold.rounding_ns));
+            hold.fate(now) == Fate::Expired && last >= swept_ns
+        };
+        !self.target().dialect().behaviour.lapse_frees_at_once && self.holds.values().any(since)
     }
 
     fn meets_a_deadline(&self, tallied_ns: u64, call: &Call) -> bool {

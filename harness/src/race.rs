@@ -123,7 +123,7 @@ pub async fn race(
     let mut results = Vec::with_capacity(scenarios.len());
     let mut stopped = None;
     for scenario in scenarios {
-        let rounds = options.rounds.unwrap_or(scenario.rounds).max(1);
+        let rounds = options.rounds.unwrap_or_else(|| usual_rounds(&round, scenario)).max(1);
         observer.begins(scenario, rounds);
         let (result, halt) = play(&mut round, scenario, rounds, observer).await;
         observer.ended(&result);
@@ -135,6 +135,12 @@ pub async fn race(
     }
     let verdict = verdict(&results, options.skipping_is_fine);
     Ok(RaceResult { seed: options.seed, scenarios: results, verdict, stopped })
+}
+
+/// Where a deadline is seconds away, a quarter of the rounds takes as long as all of them elsewhere.
+fn usual_rounds(round: &Round, scenario: &Scenario) -> u32 {
+    let coarse = scenario.needs_deadline && round.short_deadlines() && round.ttl_ms(1) >= 1_000;
+    if coarse { (scenario.rounds / 4).max(4) } else { scenario.rounds }
 }
 
 /// The worst verdict. What a deployment has no way to show is left out, unless it was asked for by name, and unless

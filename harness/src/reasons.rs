@@ -51,6 +51,9 @@ pub(crate) fn reason(dialect: &Dialect, request: &Request, status: u16, body: &V
         _ => {}
     }
     let told = words.join(" ").to_ascii_lowercase();
+    // What cannot be done names no state.
+    let told =
+        ["be confirmed", "be cancelled", "be canceled"].iter().fold(told, |told, verb| told.replace(verb, "be done"));
     let speaks_of = |stems: &[&str]| stems.iter().any(|stem| told.contains(stem));
     match request {
         Request::Reserve { key, .. } => reserve(dialect, key.is_some(), status, &told, body),
@@ -65,7 +68,7 @@ pub(crate) fn reason(dialect: &Dialect, request: &Request, status: u16, body: &V
         Request::Cancel { .. } if speaks_of(&["already", "cancelled", "canceled"]) => Reason::ReservationCancelled,
         _ if speaks_of(COME_AGAIN) => Reason::Contention,
         Request::Confirm { .. } | Request::Cancel { .. }
-            if status == 409 || speaks_of(&["pending", "state", "status", "cannot be"]) =>
+            if status == 409 || speaks_of(&["pending", "state", "status", "be done"]) =>
         {
             Reason::NotPending
         }

@@ -72,6 +72,8 @@ pub struct Round {
     pub calls: Vec<Call>,
     /// Every hold of this round, by id.
     pub holds: BTreeMap<String, Hold>,
+    /// When the last sweep began.
+    pub(crate) swept_ns: u64,
     /// Calls without a clear answer whose outcome was found out afterwards.
     pub(crate) settled: BTreeSet<u64>,
     /// What this round brought to light.
@@ -103,6 +105,7 @@ impl Round {
             total: 0,
             calls: Vec::new(),
             holds: BTreeMap::new(),
+            swept_ns: 0,
             settled: BTreeSet::new(),
             findings: Findings::default(),
             customers: 0,
@@ -117,6 +120,7 @@ impl Round {
         self.calls.clear();
         self.holds.clear();
         self.settled.clear();
+        self.swept_ns = 0;
         self.moved.clear();
         self.findings = Findings::default();
         self.target.recorder().record(&Event::Round { scenario: scenario.to_owned(), round: number });
@@ -193,7 +197,8 @@ impl Round {
     /// Makes holds, all at once, each of which must succeed: the stage, not yet the race.
     pub async fn hold(&mut self, wanted: &[(i64, Option<u64>)]) -> Result<Vec<Hold>, Halt> {
         let requests = wanted.iter().map(|(quantity, ttl_ms)| self.reserve(*quantity, *ttl_ms)).collect();
-        let calls = self.burst(requests, None).await;
+        let mut calls = self.burst(requests, None).await;
+        self.make_up(&mut calls).await;
         self.shorten(wanted, &calls).await?;
         let mut holds = Vec::with_capacity(calls.len());
         for call in calls {
