@@ -68,19 +68,6 @@ impl Round {
         }
         true
     }
-
-    /// Makes the holds of a stage that failed inside the service, one by one, once it is known that they were not made.
-    pub(crate) async fn make_up(&mut self, calls: &mut [Call]) {
-        if !calls.iter().any(|call| call.outcome.is_unknown()) {
-            return;
-        }
-        self.settle().await;
-        for call in calls {
-            if self.settled.contains(&call.id) {
-                *call = self.call(0, call.request.clone()).await;
-            }
-        }
-    }
 }
 
 pub(crate) fn contended(call: &Call) -> bool {

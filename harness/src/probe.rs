@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::Value;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::{
     answers,
@@ -23,6 +23,10 @@ const TOTAL: i64 = 9_173;
 
 /// And a small one, to ask too much of.
 const FEW: i64 = 3;
+
+/// How long an answer may lag behind while the probe still waits for it.
+const LAG: Duration = Duration::from_millis(150);
+const LAGS_MAX: u32 = 20;
 
 /// What was found.
 pub struct Probed {
@@ -201,11 +205,28 @@ impl Probe<'_> {
         Ok((leaves, heard))
     }
 
+    /// What the item shows once it shows something else. An answer that lags is a fault for the scenarios to find: they
+    /// need to know the fields for that.
+    async fn changed(
+        &mut self,
+        item: &str,
+        before: &BTreeMap<String, i64>,
+    ) -> Result<(BTreeMap<String, i64>, Heard), String> {
+        for _ in 0..LAGS_MAX {
+            let read = self.numbers(item).await?;
+            if read.0 != *before {
+                return Ok(read);
+            }
+            sleep(LAG).await;
+        }
+        self.numbers(item).await
+    }
+
     /// Which field is which: by its usual name, if what it says fits; otherwise by what it says.
     async fn fields(&mut self, item: &str) -> Result<(), String> {
         let (fresh, fresh_heard) = self.numbers(item).await?;
         let id = self.hold(item, 2).await?;
-        let (held, held_heard) = self.numbers(item).await?;
+        let (held, held_heard) = self.changed(item, &fresh).await?;
         let confirmed = self.ask(&Request::Confirm { reservation: id.clone() }).await?;
         if !confirmed.outcome.is_ok() {
             return Err(not_understood("a live hold could not be confirmed", &confirmed));
@@ -293,11 +314,11 @@ impl Probe<'_> {
         let item = self.create(FEW).await?;
         let request = self.reservation(&item, 2 * FEW, None);
         let heard = self.ask(&request).await?;
-        if let Outcome::Refused(_) = heard.outcome {
+        self.dialect.behaviour.exact_reasons = code(&heard) == Some(Reason::InsufficientAvailability.word());
+        if matches!(heard.outcome, Outcome::Refused(_)) && !self.dialect.behaviour.exact_reasons {
             self.dialect.behaviour.insufficient_status = Some(heard.status);
             self.dialect.behaviour.insufficient_says = Some(reasons::sentence(&heard.body));
         }
-        self.dialect.behaviour.exact_reasons = code(&heard) == Some("insufficient_availability");
         if heard.status != 409 {
             self.found.push(format!("asking for too much is answered {}", heard.status));
         }

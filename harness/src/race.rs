@@ -18,6 +18,9 @@ use crate::{
 /// So many rounds a race may take to take place at all, however few were asked for.
 const ROUNDS_MIN: u32 = 8;
 
+/// So many rounds may come to nothing before their races begin.
+const SPOILT_MAX: u32 = 5;
+
 /// How to race.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -162,16 +165,23 @@ async fn play(
     let mut sum = Findings::default();
     let mut failure = None;
     let mut stopped = None;
-    let mut number = 0;
+    let (mut number, mut spoilt) = (0, 0);
     let lack = lack(round, scenario);
     let skipped = lack.is_some();
     sum.undecided.extend(lack);
-    while !skipped && (number < rounds || (number < (2 * rounds).max(ROUNDS_MIN) && !took_place(scenario, &sum))) {
+    let more = |played: u32, sum: &Findings| {
+        played < rounds || (played < (2 * rounds).max(ROUNDS_MIN) && !took_place(scenario, sum))
+    };
+    while !skipped && more(number - spoilt, &sum) {
         number += 1;
         round.begin(scenario.name, number);
         let played = play_round(round, scenario).await;
         observer.played(number);
         let mut findings = std::mem::take(&mut round.findings);
+        if matches!(played, Err(Halt::Spoilt(_))) && findings.violations.is_empty() && spoilt < SPOILT_MAX {
+            spoilt += 1;
+            continue;
+        }
         if let Err(halt) = played {
             stopped = note(halt, &mut findings);
         }
@@ -211,7 +221,7 @@ async fn play_round(round: &mut Round, scenario: &Scenario) -> Result<(), Halt> 
 fn note(halt: Halt, findings: &mut Findings) -> Option<Stopped> {
     match halt {
         Halt::Unreachable(why) | Halt::PlainPath(why) => Some(Stopped { why, target: true }),
-        Halt::Undecided(why) => {
+        Halt::Undecided(why) | Halt::Spoilt(why) => {
             findings.undecided.push(why);
             None
         }

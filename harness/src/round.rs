@@ -27,6 +27,8 @@ pub enum Halt {
     Unreachable(String),
     /// What is wrong before anything is raced.
     PlainPath(String),
+    /// The stage could not be set, so nothing was raced: another round may do.
+    Spoilt(String),
     /// Too much is unknown to go on.
     Undecided(String),
 }
@@ -72,6 +74,8 @@ pub struct Round {
     pub calls: Vec<Call>,
     /// Every hold of this round, by id.
     pub holds: BTreeMap<String, Hold>,
+    /// Whether the stage is set one call at a time.
+    one_by_one: bool,
     /// When the last sweep began.
     pub(crate) swept_ns: u64,
     /// Calls without a clear answer whose outcome was found out afterwards.
@@ -105,6 +109,7 @@ impl Round {
             total: 0,
             calls: Vec::new(),
             holds: BTreeMap::new(),
+            one_by_one: false,
             swept_ns: 0,
             settled: BTreeSet::new(),
             findings: Findings::default(),
@@ -197,18 +202,16 @@ impl Round {
     /// Makes holds, all at once, each of which must succeed: the stage, not yet the race.
     pub async fn hold(&mut self, wanted: &[(i64, Option<u64>)]) -> Result<Vec<Hold>, Halt> {
         let requests = wanted.iter().map(|(quantity, ttl_ms)| self.reserve(*quantity, *ttl_ms)).collect();
-        let mut calls = self.burst(requests, None).await;
-        self.make_up(&mut calls).await;
+        let calls = self.set_stage(requests).await;
         self.shorten(wanted, &calls).await?;
         let mut holds = Vec::with_capacity(calls.len());
         for call in calls {
             match call.outcome.reservation().and_then(|view| view.id.as_ref()).and_then(|id| self.holds.get(id)) {
                 Some(hold) => holds.push(hold.clone()),
                 None if call.outcome.is_unknown() => {
-                    return Err(Halt::Undecided(format!(
-                        "a reservation got no answer: {}",
-                        told(&call.outcome, call.status)
-                    )));
+                    self.one_by_one = true;
+                    let told = told(&call.outcome, call.status);
+                    return Err(Halt::Spoilt(format!("a reservation got no answer: {told}")));
                 }
                 None => return Err(self.stage_refused(&call)),
             }
@@ -216,10 +219,25 @@ impl Round {
         Ok(holds)
     }
 
+    /// All at once; or one by one, where a service was seen to fail calls that meet: the stage is not yet the race.
+    async fn set_stage(&mut self, requests: Vec<Request>) -> Vec<Call> {
+        if !self.one_by_one {
+            return self.burst(requests, None).await;
+        }
+        let mut calls = Vec::with_capacity(requests.len());
+        for (instance, request) in requests.into_iter().enumerate() {
+            calls.push(self.call(instance, request).await);
+        }
+        calls
+    }
+
     /// The stage's holds fit, so one that is refused for want of units is a fault of its own.
     fn stage_refused(&mut self, call: &Call) -> Halt {
         let what =
             format!("a reservation was refused although its units were free: {}", told(&call.outcome, call.status));
+        if again::contended(call) {
+            return Halt::Undecided(what);
+        }
         if !call.outcome.is_refused_for(Reason::InsufficientAvailability) {
             return Halt::PlainPath(what);
         }
