@@ -366,6 +366,8 @@ impl Round {
     /// The shortest deadline at or above the wish that can be set here.
     pub fn ttl_ms(&self, wished_ms: u64) -> u64 {
         let dialect = self.target.dialect();
+        // A stage that is set one by one takes longer, and its first deadline must not pass meanwhile.
+        let wished_ms = if self.one_by_one { 6 * wished_ms } else { wished_ms };
         if dialect.short_deadlines() { dialect.ttl_ms(wished_ms) } else { wished_ms }
     }
 
