@@ -228,7 +228,7 @@ async fn reserve(State(service): State<Service>, headers: HeaderMap, Json(body):
     let thinks =
         [Fault::ReadModifyWrite, Fault::CheckThenTake, Fault::MutexInMemory, Fault::KeyRace, Fault::BusyMeansNone];
     service.think(&thinks).await;
-    if service.shape.meet > 0 {
+    if service.shape.meet > 0 && !service.has(Fault::CheckThenTake) {
         tokio::time::sleep(THOUGHT / 2).await;
         if service.store().items.get(&item).is_some_and(|item| item.version != version) {
             return refused(Reason::Contention);
