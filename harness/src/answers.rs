@@ -7,6 +7,7 @@ use crate::{
     connection::Response,
     dialect::{Dialect, Read},
     history::{Answer, ItemView, Outcome, Reason, Request, ReservationView, Status, SweepView},
+    reasons::{reason, speaks_of_contention},
 };
 
 const ENVELOPES: &[&str] = &["data", "result", "payload", "response"];
@@ -15,16 +16,38 @@ const RESERVATION_ENVELOPES: &[&str] = &["reservation", "hold"];
 
 /// What an answer comes to. A 2xx that cannot be read is unknown: something happened, and nobody can say what.
 pub fn outcome(dialect: &Dialect, request: &Request, response: &Response) -> Outcome {
-    let body: Value = serde_json::from_slice(&response.body).unwrap_or(Value::Null);
+    let body = body(response);
     match response.status {
         200..=299 if says_it_failed(&body) => Outcome::Refused(reason(dialect, request, response.status, &body)),
         200..=299 => match answer(&dialect.read, request, &body) {
-            Some(answer) => Outcome::Ok(answer),
+            Some(answer) => contrary(request, &answer).map_or(Outcome::Ok(answer), Outcome::Refused),
             None => Outcome::Unknown(format!("{} with a body that cannot be read", response.status)),
         },
         status if dialect.behaviour.not_executed.contains(&status) => Outcome::Refused(Reason::Contention),
-        408 | 425 | 429 | 500.. => Outcome::Unknown(format!("answered {}", response.status)),
+        // Who is told to slow down was not served (RFC 6585 section 4), and a transaction that lost to another was
+        // rolled back, whatever the status code it is told with.
+        429 => Outcome::Refused(Reason::Contention),
+        500.. if speaks_of_contention(&body) => Outcome::Refused(Reason::Contention),
+        408 | 425 | 500.. => Outcome::Unknown(format!("answered {}", response.status)),
         status => Outcome::Refused(reason(dialect, request, status, &body)),
+    }
+}
+
+/// An answer's body; what is no JSON is a text.
+pub(crate) fn body(response: &Response) -> Value {
+    let text = || Value::String(String::from_utf8_lossy(&response.body).into_owned());
+    serde_json::from_slice(&response.body)
+        .unwrap_or_else(|_| if response.body.is_empty() { Value::Null } else { text() })
+}
+
+/// A 2xx whose own words say that the opposite is the case: a refusal in good manners.
+fn contrary(request: &Request, answer: &Answer) -> Option<Reason> {
+    let Answer::Reservation(view) = answer else { return None };
+    match (request, view.status?) {
+        (Request::Confirm { .. } | Request::Cancel { .. }, Status::Expired) => Some(Reason::ReservationExpired),
+        (Request::Confirm { .. }, Status::Cancelled) => Some(Reason::ReservationCancelled),
+        (Request::Cancel { .. }, Status::Confirmed) => Some(Reason::ReservationConfirmed),
+        _ => None,
     }
 }
 
@@ -42,7 +65,7 @@ fn answer(read: &Read, request: &Request, body: &Value) -> Option<Answer> {
             let item = item(read, body);
             (item.available.is_some() || item.held.is_some()).then_some(Answer::Item(item))
         }
-        Request::Reserve { .. } => {
+        Request::Reserve { .. } | Request::ReserveOdd { .. } => {
             let reservation = reservation(read, body);
             reservation.id.is_some().then_some(Answer::Reservation(reservation))
         }
@@ -69,19 +92,37 @@ fn item(read: &Read, body: &Value) -> ItemView {
         available: find(
             &rooms,
             read.available.as_deref(),
-            &["availablequantity", "available", "quantityavailable", "availablestock", "remaining", "availability"],
+            &[
+                "availablequantity",
+                "available",
+                "quantityavailable",
+                "availablestock",
+                "availableunits",
+                "remaining",
+                "remainingquantity",
+                "availability",
+            ],
         )
         .and_then(number),
         held: find(
             &rooms,
             read.held.as_deref(),
-            &["heldquantity", "held", "reservedquantity", "reserved", "pendingquantity", "pending", "onhold"],
+            &[
+                "heldquantity",
+                "held",
+                "reservedquantity",
+                "reserved",
+                "reservedstock",
+                "pendingquantity",
+                "pending",
+                "onhold",
+            ],
         )
         .and_then(number),
         confirmed: find(
             &rooms,
             read.confirmed.as_deref(),
-            &["confirmedquantity", "confirmed", "soldquantity", "sold", "committedquantity"],
+            &["confirmedquantity", "confirmed", "soldquantity", "sold", "soldstock", "committedquantity"],
         )
         .and_then(number),
         version: find(&rooms, None, &["version"]).and_then(number),
@@ -189,13 +230,23 @@ fn number(value: &Value) -> Option<i64> {
     }
 }
 
-/// Milliseconds since the epoch, from RFC 3339 or a number (seconds or milliseconds, told apart by their size).
+/// Milliseconds since the epoch, from RFC 3339, with or without a zone, or a number (seconds or milliseconds, told apart
+/// by their size).
 fn instant_ms(value: &Value) -> Option<i64> {
     match value {
-        Value::String(text) => {
-            chrono::DateTime::parse_from_rfc3339(text).ok().map(|instant| instant.timestamp_millis())
-        }
-        _ => number(value).map(|count| if count > 100_000_000_000 { count } else { count * 1_000 }),
+        Value::String(text) => chrono::DateTime::parse_from_rfc3339(text)
+            .map(|instant| instant.timestamp_millis())
+            // Only the time between two of them matters, so one without a zone will do.
+            .or_else(|_| {
+                text.replace(' ', "T")
+                    .parse()
+                    .map(|instant: chrono::NaiveDateTime| instant.and_utc().timestamp_millis())
+            })
+            .ok(),
+        Value::Number(count) => count.as_f64().map(|count| {
+            if count > 100_000_000_000.0 { count.round() as i64 } else { (count * 1_000.0).round() as i64 }
+        }),
+        _ => None,
     }
 }
 
@@ -203,93 +254,11 @@ fn status(value: &Value) -> Option<Status> {
     let word = value.as_str()?.to_ascii_lowercase();
     [
         (&["pending", "held", "hold", "active", "reserved", "created", "open"][..], Status::Pending),
-        (&["confirmed", "completed", "committed", "sold"][..], Status::Confirmed),
-        (&["cancelled", "canceled", "released"][..], Status::Cancelled),
-        (&["expired", "lapsed", "timed_out"][..], Status::Expired),
+        (&["confirmed", "completed", "committed", "sold", "fulfilled", "purchased", "paid"][..], Status::Confirmed),
+        (&["cancelled", "canceled", "released", "voided"][..], Status::Cancelled),
+        (&["expired", "lapsed", "timed_out", "timeout"][..], Status::Expired),
     ]
     .into_iter()
     .find(|(words, _)| words.contains(&word.as_str()))
     .map(|(_, status)| status)
-}
-
-/// Why a call was refused: by a known code first, then by what the sentence speaks of.
-fn reason(dialect: &Dialect, request: &Request, status: u16, body: &Value) -> Reason {
-    let words = words(body);
-    let code = words.first().map(String::as_str).unwrap_or_default();
-    match code {
-        "insufficient_availability" => return Reason::InsufficientAvailability,
-        "reservation_expired" => return Reason::ReservationExpired,
-        "reservation_confirmed" => return Reason::ReservationConfirmed,
-        "reservation_cancelled" => return Reason::ReservationCancelled,
-        "validation_failed" | "malformed_id" | "malformed_json" => return Reason::Invalid,
-        _ => {}
-    }
-    match status {
-        401 | 403 => return Reason::Unauthorized,
-        404 => return Reason::NotFound,
-        _ => {}
-    }
-    let told = words.join(" ").to_ascii_lowercase();
-    let speaks_of = |stems: &[&str]| stems.iter().any(|stem| told.contains(stem));
-    let contention = speaks_of(&[
-        "retry",
-        "try again",
-        "serializ",
-        "deadlock",
-        "concurren",
-        "optimistic",
-        "version conflict",
-        "in progress",
-    ]);
-    match request {
-        Request::Reserve { .. }
-            if speaks_of(&["insufficient", "not enough", "available", "stock", "sold out", "exceed", "capacity"]) =>
-        {
-            Reason::InsufficientAvailability
-        }
-        Request::Reserve { .. } if dialect.behaviour.insufficient_status == Some(status) => {
-            Reason::InsufficientAvailability
-        }
-        _ if contention => Reason::Contention,
-        Request::Reserve { .. } if matches!(status, 409 | 410 | 412 | 423) => Reason::InsufficientAvailability,
-        Request::Confirm { .. } if speaks_of(&["expir", "laps"]) || status == 410 => Reason::ReservationExpired,
-        Request::Confirm { .. } if speaks_of(&["cancel", "released"]) => Reason::ReservationCancelled,
-        Request::Confirm { .. } if speaks_of(&["already", "confirmed"]) => Reason::ReservationConfirmed,
-        Request::Cancel { .. } if speaks_of(&["expir", "laps"]) || status == 410 => Reason::ReservationExpired,
-        Request::Cancel { .. } if speaks_of(&["confirm", "sold", "completed"]) => Reason::ReservationConfirmed,
-        Request::Cancel { .. } if speaks_of(&["already", "cancelled", "canceled"]) => Reason::ReservationCancelled,
-        Request::Confirm { .. } | Request::Cancel { .. }
-            if status == 409 || speaks_of(&["pending", "state", "status"]) =>
-        {
-            Reason::NotPending
-        }
-        _ => Reason::Invalid,
-    }
-}
-
-/// Every text of a refusal, the machine-readable ones first.
-fn words(body: &Value) -> Vec<String> {
-    const TOLD_FIRST: &[&str] = &["code", "errorcode", "reason", "error", "reservationstatus", "currentstatus"];
-    fn collect(value: &Value, depth: u32, words: &mut Vec<(usize, String)>, rank: usize) {
-        match value {
-            Value::String(text) => words.push((rank, text.clone())),
-            Value::Array(values) if depth < 4 => {
-                values.iter().for_each(|value| collect(value, depth + 1, words, rank));
-            }
-            Value::Object(fields) if depth < 4 => {
-                for (name, value) in fields {
-                    let rank = TOLD_FIRST.iter().position(|first| *first == normal(name)).unwrap_or(TOLD_FIRST.len());
-                    // Where a refusal came from says nothing about why.
-                    if !matches!(normal(name).as_str(), "path" | "instance" | "url" | "stack" | "trace" | "timestamp") {
-                        collect(value, depth + 1, words, rank);
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    let mut ranked = Vec::new();
-    collect(body, 0, &mut ranked, 99);
-    ranked.sort_by_key(|(rank, _)| *rank);
-    ranked.into_iter().map(|(_, text)| text).collect()
 }

@@ -77,6 +77,9 @@ impl Control {
             let url = Url::parse(&format!("http://{}", listener.local_addr()?)).map_err(std::io::Error::other)?;
             let service =
                 Service { store: Arc::clone(&store), own: Arc::default(), fault, shape, calls: Arc::clone(&calls) };
+            if shape.sweeps_itself && control.servers.is_empty() {
+                control.servers.push(tokio::spawn(sweep_for_ever(Arc::clone(&store))));
+            }
             control.urls.push(url);
             control.servers.push(tokio::spawn(async move {
                 // It ends when the control is dropped, and has nobody to tell of an error.
@@ -84,6 +87,13 @@ impl Control {
             }));
         }
         Ok(control)
+    }
+}
+
+async fn sweep_for_ever(store: Arc<Mutex<Store>>) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        store.lock().unwrap_or_else(PoisonError::into_inner).lapse_all(Instant::now());
     }
 }
 
@@ -133,7 +143,7 @@ async fn create_item(State(service): State<Service>, Json(body): Json<Value>) ->
 
 async fn get_item(State(service): State<Service>, Path(id): Path<Uuid>) -> Response {
     match item(&service, id) {
-        Value::Null => refused(Reason::NotFound),
+        Value::Null if !service.has(Fault::UnknownIsOk) => refused(Reason::NotFound),
         item => Json(item).into_response(),
     }
 }
@@ -158,7 +168,10 @@ async fn reserve(State(service): State<Service>, headers: HeaderMap, Json(body):
     let item = body["item_id"].as_str().and_then(|id| id.parse::<Uuid>().ok()).unwrap_or_default();
     let ttl = body["ttl_seconds"].as_f64().map_or(TTL, Duration::from_secs_f64);
     let customer = body["customer_id"].as_str().unwrap_or_default().to_owned();
-    let Some(quantity) = body["quantity"].as_i64().filter(|quantity| (1..=1_000_000).contains(quantity)) else {
+    let asked = &body["quantity"];
+    let cut_off = asked.as_f64().filter(|part| service.has(Fault::PartOfAUnit) && *part > 0.0).map(|part| part as i64);
+    let Some(quantity) = cut_off.or_else(|| asked.as_i64().filter(|quantity| (1..=1_000_000).contains(quantity)))
+    else {
         return refused(Reason::Invalid);
     };
     let key = headers.get("idempotency-key").and_then(|key| key.to_str().ok()).map(str::to_owned);
@@ -168,7 +181,11 @@ async fn reserve(State(service): State<Service>, headers: HeaderMap, Json(body):
         Some(own) => Some(own.await),
         None => None,
     };
-    let (held, free) = {
+    let busy = service.has(Fault::BusyMeansNone).then(|| service.own.clone().try_lock_owned());
+    if matches!(busy, Some(Err(_))) {
+        return refused(Reason::InsufficientAvailability);
+    }
+    let (held, free, version) = {
         let mut store = service.store();
         if let Some(id) = key.as_ref().and_then(|key| store.keys.get(key).copied()) {
             drop(store);
@@ -176,7 +193,7 @@ async fn reserve(State(service): State<Service>, headers: HeaderMap, Json(body):
         }
         service.lapse(&mut store, item);
         let Some(item) = store.items.get(&item) else { return refused(Reason::NotFound) };
-        (item.held, item.total - item.held - item.confirmed)
+        (item.held, item.total - item.held - item.confirmed, item.version)
     };
     let room = match service.fault {
         Some(Fault::OffByOne) => free + 1,
@@ -185,10 +202,20 @@ async fn reserve(State(service): State<Service>, headers: HeaderMap, Json(body):
         _ => free,
     };
     if quantity > room {
+        if let (true, Some(item)) = (service.has(Fault::RefusedYetTaken), service.store().items.get_mut(&item)) {
+            item.held += quantity;
+        }
         return refused(Reason::InsufficientAvailability);
     }
-    let thinks = [Fault::ReadModifyWrite, Fault::CheckThenTake, Fault::MutexInMemory];
+    let thinks =
+        [Fault::ReadModifyWrite, Fault::CheckThenTake, Fault::MutexInMemory, Fault::KeyRace, Fault::BusyMeansNone];
     service.think(&thinks).await;
+    if service.shape.meet > 0 && !service.has(Fault::CheckThenTake) {
+        tokio::time::sleep(THOUGHT / 2).await;
+        if service.store().items.get(&item).is_some_and(|item| item.version != version) {
+            return refused(Reason::Contention);
+        }
+    }
     let Some(id) = take(&service, item, customer, quantity, ttl, held, key) else {
         return refused(Reason::InsufficientAvailability);
     };
@@ -209,7 +236,8 @@ fn take(
     key: Option<String>,
 ) -> Option<Uuid> {
     let mut store = service.store();
-    if let Some(id) = key.as_ref().and_then(|key| store.keys.get(key).copied()) {
+    if let Some(id) = key.as_ref().and_then(|key| store.keys.get(key).copied()).filter(|_| !service.has(Fault::KeyRace))
+    {
         return Some(id);
     }
     let counters = store.items.get_mut(&item)?;
@@ -260,8 +288,15 @@ async fn confirm(State(service): State<Service>, Path(id): Path<Uuid>) -> Respon
     if state_ignored || expiry_ignored {
         allowed = Ok(true);
     }
-    service.think(&[Fault::DoubleDeduct]).await;
-    end(&service, id, Status::Confirmed, allowed, Fault::DoubleDeduct)
+    let before = of(&mut service.store(), id).map(|(hold, item)| (hold.quantity, item.held, item.confirmed));
+    service.think(&[Fault::DoubleDeduct, Fault::ConfirmLosesUpdates]).await;
+    let answer = end(&service, id, Status::Confirmed, allowed, Fault::DoubleDeduct);
+    if let (true, Ok(true), Some((quantity, held, confirmed)), Some((_, item))) =
+        (service.has(Fault::ConfirmLosesUpdates), allowed, before, of(&mut service.store(), id))
+    {
+        (item.held, item.confirmed) = (held - quantity, confirmed + quantity);
+    }
+    answer
 }
 
 async fn cancel(State(service): State<Service>, Path(id): Path<Uuid>) -> Response {

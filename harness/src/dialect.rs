@@ -58,8 +58,12 @@ pub struct Send {
     pub total: String,
     /// The item to hold.
     pub item: String,
+    /// An item's id is a text even where it is all digits.
+    pub item_as_text: bool,
     /// Who holds.
     pub customer: String,
+    /// A customer's id is a number.
+    pub customer_as_number: bool,
     /// How many.
     pub quantity: String,
     /// How long; empty where a caller cannot say.
@@ -82,8 +86,10 @@ pub enum Unit {
     WholeSeconds,
     /// Milliseconds.
     Milliseconds,
-    /// Minutes: too coarse for a race at a deadline.
+    /// Whole minutes: too coarse for a race at a deadline.
     Minutes,
+    /// Minutes, with fractions.
+    FractionalMinutes,
 }
 
 impl Default for Send {
@@ -92,7 +98,9 @@ impl Default for Send {
             name: "name".to_owned(),
             total: "initial_quantity".to_owned(),
             item: "item_id".to_owned(),
+            item_as_text: false,
             customer: "customer_id".to_owned(),
+            customer_as_number: false,
             quantity: "quantity".to_owned(),
             ttl: "ttl_seconds".to_owned(),
             ttl_unit: Unit::Seconds,
@@ -137,8 +145,11 @@ pub struct Behaviour {
     pub idempotency_key: bool,
     /// Status codes that say "not executed, try again".
     pub not_executed: Vec<u16>,
-    /// The status code of a reservation that asks for too much, where nothing else in the answer says so.
+    /// The status code of a reservation that asks for too much.
     pub insufficient_status: Option<u16>,
+    /// The different words of that refusal in alphabetical order, without numbers and names: the same words mean the same
+    /// again, and where another refusal has the same status code, they tell the two apart.
+    pub insufficient_says: Option<String>,
     /// How far a deadline may lie from where the caller's own arithmetic puts it.
     pub deadline_rounding_ms: u64,
 }
@@ -153,6 +164,7 @@ impl Default for Behaviour {
             idempotency_key: true,
             not_executed: Vec::new(),
             insufficient_status: None,
+            insufficient_says: None,
             deadline_rounding_ms: 2,
         }
     }
@@ -175,8 +187,9 @@ impl Dialect {
     /// The shortest deadline at or above the wish that this deployment can express.
     pub fn ttl_ms(&self, wished_ms: u64) -> u64 {
         match self.send.ttl_unit {
-            Unit::Seconds | Unit::Milliseconds => wished_ms,
-            Unit::WholeSeconds => wished_ms.div_ceil(1_000).max(1) * 1_000,
+            Unit::Seconds | Unit::Milliseconds | Unit::FractionalMinutes => wished_ms,
+            // Where the deadline itself is kept in whole seconds, what is left of the first one may be nothing.
+            Unit::WholeSeconds => (wished_ms + self.behaviour.deadline_rounding_ms).div_ceil(1_000).max(1) * 1_000,
             Unit::Minutes => wished_ms.div_ceil(60_000).max(1) * 60_000,
         }
     }
@@ -186,7 +199,7 @@ impl Dialect {
         let (route, id) = match request {
             Request::CreateItem { .. } => (&self.routes.create_item, None),
             Request::GetItem { item } => (&self.routes.get_item, Some(item)),
-            Request::Reserve { item, .. } => (&self.routes.reserve, Some(item)),
+            Request::Reserve { item, .. } | Request::ReserveOdd { item, .. } => (&self.routes.reserve, Some(item)),
             Request::GetReservation { reservation } => (&self.routes.get_reservation, Some(reservation)),
             Request::Confirm { reservation } => (&self.routes.confirm, Some(reservation)),
             Request::Cancel { reservation } => (&self.routes.cancel, Some(reservation)),
@@ -200,7 +213,7 @@ impl Dialect {
     fn body(&self, request: &Request) -> Option<String> {
         let mut body = match request {
             Request::CreateItem { .. } => self.send.item_extra.clone(),
-            Request::Reserve { .. } => self.send.reserve_extra.clone(),
+            Request::Reserve { .. } | Request::ReserveOdd { .. } => self.send.reserve_extra.clone(),
             _ => return None,
         };
         match request {
@@ -209,18 +222,29 @@ impl Dialect {
                 body.insert(self.send.total.clone(), (*total).into());
             }
             Request::Reserve { item, customer, quantity, ttl_ms, .. } => {
-                // An id that came as a number goes back as one: a strict service takes nothing else.
-                let item = item.parse::<i64>().map_or_else(|_| item.as_str().into(), serde_json::Value::from);
-                body.insert(self.send.item.clone(), item);
-                body.insert(self.send.customer.clone(), customer.as_str().into());
+                self.who(&mut body, item, customer);
                 body.insert(self.send.quantity.clone(), (*quantity).into());
                 if let Some(ttl) = ttl_ms.filter(|_| !self.send.ttl.is_empty()) {
                     body.insert(self.send.ttl.clone(), self.ttl_value(ttl));
                 }
             }
+            Request::ReserveOdd { item, customer, quantity } => {
+                self.who(&mut body, item, customer);
+                body.insert(self.send.quantity.clone(), quantity.clone());
+            }
             _ => {}
         }
         Some(serde_json::Value::Object(body).to_string())
+    }
+
+    fn who(&self, body: &mut serde_json::Map<String, serde_json::Value>, item: &str, customer: &str) {
+        // An id of digits goes back as a number: most strict services take nothing else.
+        let number = item.parse::<i64>().ok().filter(|_| !self.send.item_as_text);
+        body.insert(self.send.item.clone(), number.map_or_else(|| item.into(), serde_json::Value::from));
+        // The customers' ids end in digits that tell them apart.
+        let number = customer.rsplit('-').next().and_then(|digits| digits.parse::<i64>().ok());
+        let customer = number.filter(|_| self.send.customer_as_number).map_or_else(|| customer.into(), Into::into);
+        body.insert(self.send.customer.clone(), customer);
     }
 
     fn ttl_value(&self, ttl_ms: u64) -> serde_json::Value {
@@ -229,6 +253,7 @@ impl Dialect {
             Unit::Seconds | Unit::WholeSeconds => ttl_ms.div_ceil(1_000).into(),
             Unit::Milliseconds => ttl_ms.into(),
             Unit::Minutes => ttl_ms.div_ceil(60_000).into(),
+            Unit::FractionalMinutes => (ttl_ms as f64 / 60_000.0).into(),
         }
     }
 }

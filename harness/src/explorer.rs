@@ -246,7 +246,7 @@ impl Explorer {
                     self.explored.undecided.insert(why);
                     return Ok(None);
                 }
-                Err(Stop::Halt(Halt::Undecided(why))) => {
+                Err(Stop::Halt(Halt::Undecided(why) | Halt::Spoilt(why))) => {
                     self.explored.undecided.insert(why);
                     return Ok(None);
                 }

@@ -138,7 +138,7 @@ async fn play(
     target.recorder().finish().map_err(anyhow::Error::msg)?;
     match explored {
         Some(Ok(explored)) => Ok(Some(explored)),
-        Some(Err(Halt::Unreachable(why) | Halt::PlainPath(why) | Halt::Undecided(why))) => {
+        Some(Err(Halt::Unreachable(why) | Halt::PlainPath(why) | Halt::Undecided(why) | Halt::Spoilt(why))) => {
             eprintln!("stockhold-harness: {why}");
             Ok(None)
         }

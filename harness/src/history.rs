@@ -44,6 +44,15 @@ pub enum Request {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         key: Option<String>,
     },
+    /// Asks for a quantity that is no whole number, as JSON.
+    ReserveOdd {
+        /// Of which item.
+        item: String,
+        /// Who holds.
+        customer: String,
+        /// What stands where the quantity belongs.
+        quantity: serde_json::Value,
+    },
     /// Reads a reservation.
     GetReservation {
         /// Its id.
@@ -70,6 +79,7 @@ impl Request {
             Request::CreateItem { .. } => "create_item",
             Request::GetItem { .. } => "get_item",
             Request::Reserve { .. } => "reserve",
+            Request::ReserveOdd { .. } => "reserve_odd",
             Request::GetReservation { .. } => "get_reservation",
             Request::Confirm { .. } => "confirm",
             Request::Cancel { .. } => "cancel",

@@ -77,7 +77,8 @@ impl Hold {
         match &call.outcome {
             Outcome::Ok(_) if confirm => self.confirmed_by.push(call.id),
             Outcome::Ok(_) if cancel => self.cancelled_by.push(call.id),
-            Outcome::Refused(Reason::ReservationExpired) => self.said_expired = true,
+            // Neither a confirm nor a cancel that got no answer can have happened then.
+            Outcome::Refused(Reason::ReservationExpired) => (self.said_expired, self.unknown) = (true, false),
             // A call whose answer was lost is told of by the refusal of its repeat.
             Outcome::Refused(Reason::ReservationConfirmed) if self.unknown => self.confirmed_by.push(call.id),
             Outcome::Refused(Reason::ReservationCancelled) if self.unknown => self.cancelled_by.push(call.id),

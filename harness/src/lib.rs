@@ -13,6 +13,7 @@
 
 #![doc = include_str!("../README.md")]
 
+mod again;
 pub mod answers;
 pub mod bench;
 pub mod books;
@@ -35,6 +36,7 @@ pub mod offline;
 pub mod probe;
 mod quiet;
 pub mod race;
+mod reasons;
 pub mod report;
 pub mod round;
 pub mod sampler;

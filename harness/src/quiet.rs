@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::{
+    again,
     checker::{self, Limits, replay},
     history::{Call, ItemView, Outcome, Reason, Request, Status},
     hold::{Fate, Hold},
@@ -36,6 +37,8 @@ impl Round {
         if lapsed {
             self.sweep().await?;
         }
+        self.settle().await;
+        self.note_doubtful();
         self.compare("at the end").await;
         self.read_reservations().await;
         self.audit("at the end").await?;
@@ -92,7 +95,16 @@ impl Round {
                 Some(_) => hold.unknown = false,
                 None => {}
             }
+            if status.is_some() {
+                let failed = |call: &&Call| call.outcome.is_unknown() && call.status.is_some();
+                let about = self.calls.iter().filter(failed).filter(|call| call.request.reservation() == Some(&id));
+                self.settled.extend(about.map(|call| call.id).collect::<Vec<_>>());
+            }
         }
+    }
+
+    /// Says how many calls nobody knows about, after all that could be found out.
+    fn note_doubtful(&mut self) {
         let unknown: Vec<String> = self
             .doubtful()
             .map(|call| format!("{}: {}", call.request.verb(), told(&call.outcome, call.status)))
@@ -105,7 +117,7 @@ impl Round {
     }
 
     /// Calls of which nobody knows whether they happened: no answer came, and no repeat was answered either.
-    fn doubtful(&self) -> impl Iterator<Item = &Call> {
+    pub(crate) fn doubtful(&self) -> impl Iterator<Item = &Call> {
         let repeated = |call: &Call| {
             let same = |other: &&Call| other.request == call.request && !other.outcome.is_unknown();
             let repeatable = !matches!(call.request, Request::Reserve { key: None, .. } | Request::CreateItem { .. });
@@ -113,6 +125,7 @@ impl Round {
         };
         // What no item can give, and what no hold of this round is named in, cannot have changed anything here.
         let harmless = |call: &Call| match &call.request {
+            _ if self.settled.contains(&call.id) => true,
             Request::GetItem { .. } | Request::GetReservation { .. } => true,
             Request::Reserve { quantity, .. } => !(1..=self.total()).contains(quantity),
             request => request.reservation().is_some_and(|id| !self.holds.contains_key(id)),
@@ -121,8 +134,13 @@ impl Round {
     }
 
     fn has_unknown(&self) -> bool {
+        self.doubtful().next().is_some() || self.untold()
+    }
+
+    /// Whether of some hold nobody knows how it ended.
+    pub(crate) fn untold(&self) -> bool {
         let untold = |hold: &Hold| hold.unknown && hold.confirmed_by.is_empty() && hold.cancelled_by.is_empty();
-        self.doubtful().next().is_some() || self.holds.values().any(untold)
+        self.holds.values().any(untold)
     }
 
     /// Records lapsed holds until the sweep finds none.
@@ -130,6 +148,7 @@ impl Round {
         let mut idle = 0;
         for attempt in 0..SWEEPS_MAX {
             let call = self.call(attempt, Request::Expire).await;
+            self.swept_ns = call.invoked_ns;
             match &call.outcome {
                 Outcome::Ok(crate::history::Answer::Sweep(sweep)) => {
                     idle = if sweep.expired.unwrap_or(0) == 0 { idle + 1 } else { 0 };
@@ -153,6 +172,9 @@ impl Round {
         for instance in 0..self.target().instances() {
             let tallied_ns = self.target().recorder().now_ns();
             let (confirmed, held) = self.tally();
+            if self.lapse_is_unrecorded() {
+                return;
+            }
             let total = self.total();
             let expected = ItemView {
                 total: Some(total),
@@ -175,6 +197,17 @@ impl Round {
             };
             self.expect(agrees(&view, &expected), || format!("{when}, {}", disagreement(&view, &expected)), &[call]);
         }
+    }
+
+    /// Whether a hold has lapsed since the last sweep, where that alone frees nothing: until then it may count or not.
+    fn lapse_is_unrecorded(&self) -> bool {
+        let now = self.target().recorder().now_ns();
+        let swept_ns = self.swept_ns;
+        let since = |hold: &Hold| {
+            let last = hold.lapses_ns.map_or(u64::MAX, |(_, last)| last.saturating_add(hold.rounding_ns));
+            hold.fate(now) == Fate::Expired && last >= swept_ns
+        };
+        !self.target().dialect().behaviour.lapse_frees_at_once && self.holds.values().any(since)
     }
 
     fn meets_a_deadline(&self, tallied_ns: u64, call: &Call) -> bool {
@@ -256,22 +289,46 @@ impl Round {
         if rest > QUANTITY_MAX {
             return Ok(());
         }
-        if rest > 0 {
-            let request = self.reserve(rest, None);
+        let mut left = rest;
+        let mut at_once = rest;
+        while left > 0 {
+            let request = self.reserve(left.min(at_once), None);
             let call = self.call(0, request).await;
+            // A service may limit what one reservation takes.
+            if call.outcome.is_refused_for(Reason::Invalid) && at_once > 1 {
+                at_once = (at_once + 1) / 2;
+                continue;
+            }
+            if self.unanswered(&call) {
+                return Ok(());
+            }
             let told = told(&call.outcome, call.status);
-            self.expect(
-                call.outcome.is_ok(),
-                || format!("the last {rest} units are free, but reserving them got {told}"),
-                &[call],
-            );
+            let met = call.outcome.is_ok();
+            self.expect(met, || format!("the last {left} units are free, but reserving them got {told}"), &[call]);
+            if !met {
+                return Ok(());
+            }
+            left -= left.min(at_once);
         }
         let request = self.reserve(1, None);
         let call = self.call(1, request).await;
+        if self.unanswered(&call) {
+            return Ok(());
+        }
         let told = told(&call.outcome, call.status);
         let refused = call.outcome.is_refused_for(Reason::InsufficientAvailability);
         self.expect(refused, || format!("nothing is left, but reserving one more got {told}"), &[call]);
         Ok(())
+    }
+
+    /// A call that nobody can tell anything from proves nothing, and says so.
+    fn unanswered(&mut self, call: &Call) -> bool {
+        let unanswered = call.outcome.is_unknown() || again::contended(call);
+        if unanswered {
+            let why = format!("a reservation got no answer: {}", told(&call.outcome, call.status));
+            self.findings.undecided.push(why);
+        }
+        unanswered
     }
 
     /// Cancels what still lives, all at once: a quiet end leaves nothing held, and each unit must come back once.

@@ -21,6 +21,9 @@ use crate::{
 /// So many rounds a race may take to take place at all, however few were asked for.
 const ROUNDS_MIN: u32 = 8;
 
+/// So many rounds may come to nothing before their races begin.
+const SPOILT_MAX: u32 = 5;
+
 /// How to race.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -155,7 +158,7 @@ pub async fn race(
     let mut stopped = None;
     let mut latencies = Latencies::default();
     for scenario in scenarios {
-        let rounds = Rounds::of(scenario, options);
+        let rounds = Rounds::of(&round, scenario, options);
         observer.begins(scenario, rounds.wanted);
         let (result, halt) = play(&mut round, scenario, &rounds, &options.interrupt, &mut latencies, observer).await;
         observer.ended(&result);
@@ -179,13 +182,19 @@ struct Rounds {
 }
 
 impl Rounds {
-    fn of(scenario: &Scenario, options: &Options) -> Self {
+    fn of(round: &Round, scenario: &Scenario, options: &Options) -> Self {
         if let Some(first) = options.only_round {
             return Rounds { first, wanted: 1, max: 1 };
         }
-        let wanted = options.rounds.unwrap_or(scenario.rounds).max(1);
+        let wanted = options.rounds.unwrap_or_else(|| usual_rounds(round, scenario)).max(1);
         Rounds { first: 1, wanted, max: (2 * wanted).max(ROUNDS_MIN) }
     }
+}
+
+/// Where a deadline is seconds away, a quarter of the rounds takes as long as all of them elsewhere.
+fn usual_rounds(round: &Round, scenario: &Scenario) -> u32 {
+    let coarse = scenario.needs_deadline && round.short_deadlines() && round.ttl_ms(1) >= 1_000;
+    if coarse { (scenario.rounds / 4).max(4) } else { scenario.rounds }
 }
 
 /// The worst verdict. What a deployment has no way to show is left out, unless it was asked for by name, and unless
@@ -210,11 +219,13 @@ async fn play(
     let mut failure = None;
     let mut drawing: Option<(usize, Drawing)> = None;
     let mut stopped = None;
-    let mut number = 0;
+    let (mut number, mut spoilt) = (0, 0);
     let lack = lack(round, scenario);
     let skipped = lack.is_some();
     sum.undecided.extend(lack);
-    while !skipped && (number < rounds.wanted || (number < rounds.max && !took_place(scenario, &sum))) {
+    let more =
+        |played: u32, sum: &Findings| played < rounds.wanted || (played < rounds.max && !took_place(scenario, sum));
+    while !skipped && more(number - spoilt, &sum) {
         round.begin(scenario.name, rounds.first + number);
         let played = tokio::select! {
             biased;
@@ -224,6 +235,10 @@ async fn play(
         number += 1;
         observer.played(number);
         let mut findings = std::mem::take(&mut round.findings);
+        if matches!(played, Err(Halt::Spoilt(_))) && findings.violations.is_empty() && spoilt < SPOILT_MAX {
+            spoilt += 1;
+            continue;
+        }
         if let Err(halt) = played {
             stopped = note(halt, scenario, number, &mut findings);
         }
@@ -273,7 +288,7 @@ fn note(halt: Halt, scenario: &Scenario, number: u32, findings: &mut Findings) -
             Some(Stopped { why, target: false })
         }
         Halt::Unreachable(why) | Halt::PlainPath(why) => Some(Stopped { why, target: true }),
-        Halt::Undecided(why) => {
+        Halt::Undecided(why) | Halt::Spoilt(why) => {
             findings.undecided.push(why);
             None
         }

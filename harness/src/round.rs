@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::{
+    again,
     books::Books,
     client::{Crew, Spread},
     drawing::Drawing,
@@ -28,6 +29,8 @@ pub enum Halt {
     Unreachable(String),
     /// What is wrong before anything is raced.
     PlainPath(String),
+    /// The stage could not be set, so nothing was raced: another round may do.
+    Spoilt(String),
     /// Too much is unknown to go on.
     Undecided(String),
     /// Whoever started the race wants it to end.
@@ -81,6 +84,12 @@ pub struct Round {
     pub calls: Vec<Call>,
     /// Every hold of this round, by id.
     pub holds: BTreeMap<String, Hold>,
+    /// Whether the stage is set one call at a time.
+    one_by_one: bool,
+    /// When the last sweep began.
+    pub(crate) swept_ns: u64,
+    /// Calls without a clear answer whose outcome was found out afterwards.
+    pub(crate) settled: BTreeSet<u64>,
     /// What this round brought to light.
     pub findings: Findings,
     customers: u64,
@@ -116,6 +125,9 @@ impl Round {
             total: 0,
             calls: Vec::new(),
             holds: BTreeMap::new(),
+            one_by_one: false,
+            swept_ns: 0,
+            settled: BTreeSet::new(),
             findings: Findings::default(),
             customers: 0,
         })
@@ -128,6 +140,8 @@ impl Round {
         self.number = number;
         self.calls.clear();
         self.holds.clear();
+        self.settled.clear();
+        self.swept_ns = 0;
         self.moved.clear();
         self.raced_ns = None;
         self.findings = Findings::default();
@@ -175,15 +189,17 @@ impl Round {
         let item = Some(self.item.clone()).filter(|_| request != Request::Expire);
         let call = self.crew.call(instance, request, item).await;
         self.absorb(std::slice::from_ref(&call));
-        call
+        if !again::contended(&call) {
+            return call;
+        }
+        let answered = self.persist(vec![call.clone()]).await;
+        answered.into_iter().next().unwrap_or(call)
     }
 
     /// Creates the round's item.
     pub async fn create_item(&mut self, total: i64) -> Result<(), Halt> {
-        let name = format!("harness {} {} {}", self.run, self.scenario, self.number);
         self.total = total;
-        let request = Request::CreateItem { name, total };
-        let call = self.crew.call(self.number as usize, request, None).await;
+        let call = self.created(total).await;
         self.calls.push(call.clone());
         match call.outcome {
             Outcome::Ok(_) => self.item = call.item.unwrap_or_default(),
@@ -196,6 +212,17 @@ impl Round {
             }
         }
         Ok(())
+    }
+
+    /// Asks for an item; it is the round's only where the caller makes it so.
+    pub(crate) async fn created(&mut self, total: i64) -> Call {
+        let name = format!("harness {} {} {}", self.run, self.scenario, self.number);
+        self.crew.call(self.number as usize, Request::CreateItem { name, total }, None).await
+    }
+
+    /// One call that is no part of the round's story: about another item, or one that must not have happened.
+    pub(crate) async fn aside(&mut self, instance: usize, request: Request) -> Call {
+        self.crew.call(instance, request, None).await
     }
 
     fn unreachable(&self) -> String {
@@ -213,27 +240,47 @@ impl Round {
     /// Makes holds, all at once, each of which must succeed: the stage, not yet the race.
     pub async fn hold(&mut self, wanted: &[(i64, Option<u64>)]) -> Result<Vec<Hold>, Halt> {
         let requests = wanted.iter().map(|(quantity, ttl_ms)| self.reserve(*quantity, *ttl_ms)).collect();
-        let calls = self.burst(requests, None).await;
+        let calls = self.set_stage(requests).await;
         self.shorten(wanted, &calls).await?;
         let mut holds = Vec::with_capacity(calls.len());
         for call in calls {
             match call.outcome.reservation().and_then(|view| view.id.as_ref()).and_then(|id| self.holds.get(id)) {
                 Some(hold) => holds.push(hold.clone()),
                 None if call.outcome.is_unknown() => {
-                    return Err(Halt::Undecided(format!(
-                        "a reservation got no answer: {}",
-                        told(&call.outcome, call.status)
-                    )));
+                    self.one_by_one = true;
+                    let told = told(&call.outcome, call.status);
+                    return Err(Halt::Spoilt(format!("a reservation got no answer: {told}")));
                 }
-                None => {
-                    return Err(Halt::PlainPath(format!(
-                        "a reservation was refused although its units were free: {}",
-                        told(&call.outcome, call.status)
-                    )));
-                }
+                None => return Err(self.stage_refused(&call)),
             }
         }
         Ok(holds)
+    }
+
+    /// All at once; or one by one, where a service was seen to fail calls that meet: the stage is not yet the race.
+    async fn set_stage(&mut self, requests: Vec<Request>) -> Vec<Call> {
+        if !self.one_by_one {
+            return self.burst(requests, None).await;
+        }
+        let mut calls = Vec::with_capacity(requests.len());
+        for (instance, request) in requests.into_iter().enumerate() {
+            calls.push(self.call(instance, request).await);
+        }
+        calls
+    }
+
+    /// The stage's holds fit, so one that is refused for want of units is a fault of its own.
+    fn stage_refused(&mut self, call: &Call) -> Halt {
+        let what =
+            format!("a reservation was refused although its units were free: {}", told(&call.outcome, call.status));
+        if again::contended(call) {
+            return Halt::Undecided(what);
+        }
+        if !call.outcome.is_refused_for(Reason::InsufficientAvailability) {
+            return Halt::PlainPath(what);
+        }
+        self.expect(false, || what.clone(), std::slice::from_ref(call));
+        Halt::Undecided(what)
     }
 
     /// Moves deadlines by SQL, where no caller can set a short one.
@@ -264,18 +311,28 @@ impl Round {
 
     pub(crate) async fn burst(&mut self, requests: Vec<Request>, moment: Option<Instant>) -> Vec<Call> {
         self.crew.warm(requests.len()).await;
-        let item = self.item.clone();
-        let requests = requests
-            .into_iter()
-            .map(|request| {
-                let of = Some(item.clone()).filter(|_| request != Request::Expire);
-                (request, of)
-            })
-            .collect();
-        let (calls, spread) = self.crew.burst(requests, moment).await;
+        let (calls, spread) = self.crew.burst(self.about_the_item(requests), moment).await;
         self.findings.spreads.push(spread);
         self.absorb(&calls);
+        self.persist(calls).await
+    }
+
+    /// Calls released together, once, whatever they are answered.
+    pub(crate) async fn send(&mut self, requests: Vec<Request>) -> Vec<Call> {
+        let (calls, _) = self.crew.burst(self.about_the_item(requests), None).await;
+        self.absorb(&calls);
         calls
+    }
+
+    fn about_the_item(&self, requests: Vec<Request>) -> Vec<(Request, Option<String>)> {
+        let of = |request: &Request| Some(self.item.clone()).filter(|_| *request != Request::Expire);
+        requests.into_iter().map(|request| (request.clone(), of(&request))).collect()
+    }
+
+    /// Counts calls that were told to come again; that they came and were answered does not show it.
+    pub(crate) fn note_contention(&mut self, call: &Call, count: usize) {
+        let word = format!("{} {}", call.request.verb(), outcome_word(&call.outcome));
+        *self.findings.outcomes.entry(word).or_default() += count as u64;
     }
 
     /// The race proper: all calls released together (at `moment`, if given), a sampler reading meanwhile.
@@ -349,6 +406,8 @@ impl Round {
     /// The shortest deadline at or above the wish that can be set here.
     pub fn ttl_ms(&self, wished_ms: u64) -> u64 {
         let dialect = self.target.dialect();
+        // A stage that is set one by one takes longer, and its first deadline must not pass meanwhile.
+        let wished_ms = if self.one_by_one { 6 * wished_ms } else { wished_ms };
         if dialect.short_deadlines() { dialect.ttl_ms(wished_ms) } else { wished_ms }
     }
 

@@ -11,6 +11,7 @@ mod cancel_cancel;
 mod cancel_confirm;
 mod confirm_cancel_expire;
 mod confirm_confirm;
+mod confirm_deadline;
 mod confirm_expire;
 mod last_unit;
 mod limits;
@@ -49,6 +50,7 @@ pub const SCENARIOS: &[Scenario] = &[
     last_unit::SCENARIO,
     mixed_quantities::SCENARIO,
     confirm_expire::SCENARIO,
+    confirm_deadline::SCENARIO,
     cancel_confirm::SCENARIO,
     confirm_confirm::SCENARIO,
     cancel_cancel::SCENARIO,

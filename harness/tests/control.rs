@@ -55,6 +55,17 @@ async fn a_correct_service_holds() {
 #[case(Fault::SweepReleasesTwice, "sweeps")]
 #[case(Fault::SweepTooEarly, "confirm_expire")]
 #[case(Fault::StaleAvailability, "cancel_cancel")]
+#[case(Fault::StaleAvailability, "availability")]
+#[case(Fault::ConfirmIgnoresExpiry, "confirm_deadline")]
+#[case(Fault::SweepTooEarly, "confirm_deadline")]
+#[case(Fault::KeyRace, "lost_answer")]
+#[case(Fault::KeyIgnored, "lost_answer")]
+#[case(Fault::RefusedYetTaken, "refusals")]
+#[case(Fault::BusyMeansNone, "burst")]
+#[case(Fault::BusyMeansNone, "cancel_confirm")]
+#[case(Fault::ConfirmLosesUpdates, "confirm_confirm")]
+#[case(Fault::UnknownIsOk, "refusals")]
+#[case(Fault::PartOfAUnit, "limits")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_planted_fault_is_found(#[case] fault: Fault, #[case] scenario: &str) {
     let scenario = scenario::find(scenario).unwrap();

@@ -7,7 +7,7 @@ use rstest::rstest;
 use stockhold_harness::{
     connection::Origin,
     control::{Control, Fault, Shape},
-    dialect::Dialect,
+    dialect::{Dialect, Unit},
     history::Recorder,
     probe::{Probed, probe},
     race::{Options, RaceResult, Silent, race},
@@ -46,6 +46,32 @@ async fn probe_finds_nothing_to_say_about_the_contract_itself() {
 }
 
 #[tokio::test]
+async fn probe_learns_how_a_service_says_that_too_few_are_left() {
+    let control = Control::dressed(1, None, shape("guarded")).await.unwrap();
+    let behaviour = probed(&control, None).await.dialect.behaviour;
+    assert_eq!(
+        (behaviour.insufficient_status, behaviour.insufficient_says.as_deref()),
+        (Some(400), Some("cannot reserve"))
+    );
+    assert!(!behaviour.lapse_frees_at_once && !behaviour.exact_reasons);
+}
+
+#[tokio::test]
+async fn probe_finds_minutes_and_customers_that_are_numbers() {
+    let control = Control::dressed(1, None, shape("fastapi")).await.unwrap();
+    let dialect = probed(&control, None).await.dialect;
+    assert_eq!((dialect.send.ttl.as_str(), dialect.send.ttl_unit), ("ttl_minutes", Unit::FractionalMinutes));
+    assert!(dialect.send.customer_as_number && !dialect.send.item_as_text);
+    assert!(!dialect.behaviour.lapse_frees_at_once, "its own sweeper was taken for the deadline");
+}
+
+#[tokio::test]
+async fn probe_compares_no_number_that_counts_what_is_sold() {
+    let control = Control::dressed(1, None, shape("optimistic")).await.unwrap();
+    assert_eq!(probed(&control, None).await.dialect.read.held.as_deref(), Some(""));
+}
+
+#[tokio::test]
 async fn probe_believes_a_dialect_file() {
     let control = Control::start(1, None).await.unwrap();
     let probed = probed(&control, Some("[send]\nttl = \"\"\n[read]\nheld = \"\"")).await;
@@ -59,6 +85,10 @@ async fn probe_believes_a_dialect_file() {
 #[case("spring")]
 #[case("terse")]
 #[case("cron")]
+#[case("optimistic")]
+#[case("serializable")]
+#[case("guarded")]
+#[case("fastapi")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_correct_foreign_service_holds(#[case] name: &str) {
     let result = raced(name, None).await;
@@ -70,7 +100,8 @@ async fn a_correct_foreign_service_holds(#[case] name: &str) {
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_faulty_foreign_service_is_broken(
-    #[values("express", "nest", "spring", "terse", "cron")] name: &str,
+    #[values("express", "nest", "spring", "terse", "cron", "optimistic", "serializable", "guarded", "fastapi")]
+    name: &str,
     #[values(Fault::CheckThenTake, Fault::DoubleRelease, Fault::CancelAfterConfirm)] fault: Fault,
 ) {
     let result = raced(name, Some(fault)).await;

@@ -37,6 +37,18 @@ pub enum Fault {
     StaleAvailability,
     /// The `Idempotency-Key` is not looked at.
     KeyIgnored,
+    /// The `Idempotency-Key` is looked up, but nothing stops two calls that look it up together.
+    KeyRace,
+    /// Reserve takes what it then refuses.
+    RefusedYetTaken,
+    /// Reserve says that nothing is left when somebody else is being served.
+    BusyMeansNone,
+    /// Confirm reads the counters, thinks, and writes back what it made of them.
+    ConfirmLosesUpdates,
+    /// What nobody has is answered 200, with nothing in it.
+    UnknownIsOk,
+    /// A part of a unit is cut off, and nothing is held for it.
+    PartOfAUnit,
 }
 
 impl Fault {
@@ -59,5 +71,11 @@ impl Fault {
         Fault::SweepTooEarly,
         Fault::StaleAvailability,
         Fault::KeyIgnored,
+        Fault::KeyRace,
+        Fault::RefusedYetTaken,
+        Fault::BusyMeansNone,
+        Fault::ConfirmLosesUpdates,
+        Fault::UnknownIsOk,
+        Fault::PartOfAUnit,
     ];
 }

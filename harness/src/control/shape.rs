@@ -30,6 +30,17 @@ pub struct Shape {
     pub no_ttl: bool,
     /// Only `available` is shown, and reservations cannot be read.
     pub terse: bool,
+    /// Of reservations that meet, all but one lose, and are told so with this status code: 409 with a sentence, 500
+    /// without one. 0: they wait for each other.
+    pub meet: u16,
+    /// No item has more than 100,000 units, no reservation more than 50, and refusals are one plain text, answered 400.
+    pub small: bool,
+    /// Deadlines are sent in minutes, customers as numbers.
+    pub minutes: bool,
+    /// What is sold stays counted as held, and is not shown.
+    pub held_counts_sold: bool,
+    /// It sweeps by itself, ten times a second, besides when it is told to.
+    pub sweeps_itself: bool,
 }
 
 impl Shape {
@@ -44,6 +55,19 @@ impl Shape {
             ("spring", Shape { camel: true, sentences: true, other_codes: true, no_ttl: true, ..Shape::default() }),
             ("terse", Shape { terse: true, no_ttl: true, ..Shape::default() }),
             ("cron", Shape { lapses_by_sweep: true, sentences: true, ..Shape::default() }),
+            ("optimistic", Shape { meet: 409, sentences: true, held_counts_sold: true, ..Shape::default() }),
+            ("serializable", Shape { meet: 500, terse: true, ..Shape::default() }),
+            ("guarded", Shape { small: true, lapses_by_sweep: true, repeats_refused: true, ..Shape::default() }),
+            (
+                "fastapi",
+                Shape {
+                    minutes: true,
+                    sentences: true,
+                    lapses_by_sweep: true,
+                    sweeps_itself: true,
+                    ..Shape::default()
+                },
+            ),
         ]
     }
 }
@@ -87,6 +111,19 @@ fn undressed(shape: Shape, fields: Map<String, Value>) -> Option<Map<String, Val
         if name.starts_with("ttl") && shape.whole_seconds && !value.is_u64() {
             return None;
         }
+        let most = if name == "quantity" { 50 } else { 100_000 };
+        if shape.small && name.ends_with("quantity") && value.as_i64().is_none_or(|value| value > most) {
+            return None;
+        }
+        if shape.minutes && name == "customer_id" && !value.is_u64() {
+            return None;
+        }
+        if shape.minutes && name.starts_with("ttl") {
+            if let Some(minutes) = value.as_f64().filter(|_| name == "ttl_minutes") {
+                undressed.insert("ttl_seconds".to_owned(), json!(minutes * 60.0));
+            }
+            continue;
+        }
         undressed.insert(snake(&name), value);
     }
     Some(undressed)
@@ -118,6 +155,10 @@ fn dressed(shape: Shape, status: StatusCode, body: Value) -> Response {
                 fields.remove(*name);
             });
         }
+        if let (true, Some(sold)) = (shape.held_counts_sold, body["confirmed_quantity"].as_i64()) {
+            body["held_quantity"] = json!(sold + body["held_quantity"].as_i64().unwrap_or_default());
+            body.as_object_mut().map(|fields| fields.remove("confirmed_quantity"));
+        }
         let body = renamed(shape, body);
         let status = if shape.sentences && !shape.other_codes { StatusCode::OK } else { status };
         let body = if shape.envelope { json!({ "success": true, "data": body }) } else { body };
@@ -127,8 +168,16 @@ fn dressed(shape: Shape, status: StatusCode, body: Value) -> Response {
     let status = match code.as_str() {
         "insufficient_availability" if shape.other_codes => StatusCode::UNPROCESSABLE_ENTITY,
         "reservation_expired" if shape.other_codes => StatusCode::GONE,
+        "insufficient_availability" if shape.small => StatusCode::BAD_REQUEST,
         _ => status,
     };
+    if shape.meet == 500 && code == "contention" {
+        return (StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error").into_response();
+    }
+    if shape.small {
+        let text = if code == "insufficient_availability" { "Cannot reserve" } else { "Cannot be done" };
+        return (status, text).into_response();
+    }
     if !shape.sentences {
         return (status, axum::Json(body)).into_response();
     }
@@ -138,6 +187,7 @@ fn dressed(shape: Shape, status: StatusCode, body: Value) -> Response {
         "reservation_confirmed" => "Only PENDING reservations can be changed, this one is CONFIRMED",
         "reservation_cancelled" => "Only PENDING reservations can be changed, this one is CANCELLED",
         "reservation_not_found" => "Not found",
+        "contention" => "The stock was modified by another request",
         _ => "Validation failed",
     };
     (status, axum::Json(json!({ "statusCode": status.as_u16(), "message": sentence, "error": "Conflict" })))

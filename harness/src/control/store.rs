@@ -69,6 +69,15 @@ impl Store {
         lapsed
     }
 
+    /// Ends every hold whose deadline has passed.
+    pub fn lapse_all(&mut self, now: Instant) {
+        let lapsed = |id: &&Uuid| self.holds.get(*id).is_some_and(|hold| hold.deadline <= now);
+        let items: Vec<Uuid> = self.pending.iter().filter(lapsed).map(|id| self.holds[id].item).collect();
+        items.into_iter().for_each(|item| {
+            self.lapse(item, now);
+        });
+    }
+
     /// Writes a hold down; the caller has made sure that its units are there.
     pub fn insert(&mut self, item: Uuid, customer: String, quantity: i64, ttl: Duration) -> Uuid {
         let id = Uuid::now_v7();

@@ -48,8 +48,11 @@ async fn play(round: &mut Round) -> Result<(), Halt> {
             round.call(step, request).await;
             round.compare("after a confirm or cancel").await;
         }
-        if ttl_ms.is_some() && round.target().dialect().behaviour.lapse_frees_at_once {
+        if ttl_ms.is_some() {
             round.wait_for_deadlines().await;
+            if !round.target().dialect().behaviour.lapse_frees_at_once {
+                round.sweep().await?;
+            }
             round.compare("after a deadline").await;
         }
     }

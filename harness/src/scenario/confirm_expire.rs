@@ -18,7 +18,7 @@
 use std::time::Instant;
 
 use crate::{
-    history::{Reason, Request},
+    history::{Call, Outcome, Reason, Request},
     hold::Hold,
     round::{Halt, Round},
     scenario::Scenario,
@@ -62,7 +62,17 @@ async fn play(round: &mut Round) -> Result<(), Halt> {
     if confirmed > 0 {
         round.saw("confirmed in time");
     }
-    if calls.iter().any(|call| call.outcome.is_refused_for(Reason::ReservationExpired)) {
+    // Nothing else than a deadline can end these holds, whether or not the refusal says so.
+    let exact = round.target().dialect().behaviour.exact_reasons;
+    let untold = |call: &Call| {
+        let nothing = [Reason::Contention, Reason::Unreachable, Reason::Unauthorized];
+        matches!(call.outcome, Outcome::Refused(reason) if !nothing.contains(&reason))
+    };
+    if calls
+        .iter()
+        .filter(|call| call.request.verb() == "confirm")
+        .any(|call| call.outcome.is_refused_for(Reason::ReservationExpired) || !exact && untold(call))
+    {
         round.saw("refused as expired");
     }
     round.expect(
@@ -80,23 +90,24 @@ pub(super) fn moment(round: &mut Round, holds: &[Hold]) -> Instant {
     let step_ns = STEP_MS * 1_000_000;
     let first = holds.iter().filter_map(|hold| hold.lapses_ns).map(|(first, _)| first).min().unwrap_or_default();
     let last = holds.iter().filter_map(|hold| hold.lapses_ns).map(|(_, last)| last).max().unwrap_or_default();
+    let rounding_ns = holds.iter().map(|hold| hold.rounding_ns).max().unwrap_or_default();
     let ns = match round.number % 4 {
-        1 => first.saturating_sub(4 * step_ns),
-        2 => last + step_ns,
+        1 => first.saturating_sub(rounding_ns + 4 * step_ns),
+        2 => last + rounding_ns + step_ns,
         _ => first.saturating_sub(step_ns) + round.seed.below(last.saturating_sub(first) + 2 * step_ns),
     };
     round.target().recorder().instant(ns)
 }
 
 /// Each verb has two answers here, and no third.
-fn expect_answers(round: &mut Round, calls: &[crate::history::Call]) {
+fn expect_answers(round: &mut Round, calls: &[Call]) {
     let exact = round.target().dialect().behaviour.exact_reasons;
     for call in calls {
         let met = match &call.request {
             Request::Confirm { .. } => {
                 call.outcome.is_ok()
                     || call.outcome.is_refused_for(Reason::ReservationExpired)
-                    || !exact && matches!(call.outcome, crate::history::Outcome::Refused(_))
+                    || !exact && matches!(call.outcome, Outcome::Refused(_))
             }
             Request::Reserve { .. } => {
                 call.outcome.is_ok() || call.outcome.is_refused_for(Reason::InsufficientAvailability)

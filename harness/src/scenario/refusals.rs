@@ -6,7 +6,7 @@
 //! reserve 0, reserve -1      --> 422     | read: as before
 //! confirm what is cancelled  --> 409     | read: as before
 //! cancel what is confirmed   --> 409     | read: as before
-//! confirm, cancel, read an id that nobody has --> 404
+//! confirm, cancel, read, hold an id that nobody has --> 404, never 2xx
 //! ```
 
 use crate::{
@@ -45,7 +45,7 @@ async fn play(round: &mut Round) -> Result<(), Halt> {
         Request::Confirm { reservation: returned },
         Request::Cancel { reservation: sold },
         Request::Confirm { reservation: nobody.clone() },
-        Request::Cancel { reservation: nobody },
+        Request::Cancel { reservation: nobody.clone() },
     ];
     round.seed.shuffle(&mut requests);
     round.race(Vec::new(), None).await?;
@@ -56,7 +56,31 @@ async fn play(round: &mut Round) -> Result<(), Halt> {
         round.expect(!matches!(call.outcome, Outcome::Ok(_)), || what, &[call]);
         round.compare("after a refusal").await;
     }
+    nobodys(round, nobody).await;
+    round.compare("after ids that nobody has").await;
     Ok(())
+}
+
+/// Whoever names what is not there is told so: a 2xx would be a promise about nothing.
+async fn nobodys(round: &mut Round, nobody: String) {
+    let held = match round.reserve(1, None) {
+        Request::Reserve { customer, quantity, ttl_ms, key, .. } => {
+            Request::Reserve { item: nobody.clone(), customer, quantity, ttl_ms, key }
+        }
+        other => other,
+    };
+    let mut requests = vec![Request::GetItem { item: nobody.clone() }, held];
+    if !round.target().dialect().routes.get_reservation.is_empty() {
+        requests.push(Request::GetReservation { reservation: nobody });
+    }
+    for (index, request) in requests.into_iter().enumerate() {
+        let call = round.aside(index, request).await;
+        // A body that says no is a refusal under any status code; a body that says nothing is none.
+        let promised = call.outcome.is_ok() || call.outcome.is_unknown() && call.status.is_some_and(|code| code < 300);
+        let answer = told(&call.outcome, call.status);
+        let what = format!("{} of an id that nobody has was answered {answer}", call.request.verb());
+        round.expect(!promised, || what, &[call]);
+    }
 }
 
 /// An id of the deployment's own kind that names nothing.
