@@ -238,7 +238,7 @@ fn the_summary_keeps_its_fields() {
     );
     assert_eq!(
         fields(&summary["scenarios"][1]),
-        "failure loosely outcomes overlapped rounds samples scenario skipped spread_us took_ms undecided verdict versions"
+        "failure layers loosely outcomes overlapped rounds samples scenario skipped spread_us states took_ms undecided verdict versions"
     );
     assert_eq!(
         fields(&summary["scenarios"][1]["failure"]),
