@@ -1,8 +1,8 @@
 //! Calls that wait for one item leave together: one statement answers many, and the database still decides each.
 //!
 //! What is kept here is performance and nothing else: which calls share a statement. There is no timer. A call that finds
-//! few statements of its lane under way leaves at once, alone, by the lean statement of its operation; one that does not
-//! waits, and leaves with the others that wait when one of those statements ends.
+//! no statement of its lane under way leaves at once, alone, by the lean statement of its operation; one that does waits,
+//! and leaves with the others that wait when that statement ends.
 //!
 //! A reserve's lane is its item. A confirm or a cancel names a reservation and not its item, so an id made here ends as
 //! its item's id ends ([`reservation_id`]), and the end of the id is the lane. That needs no memory of who reserved what,
@@ -14,6 +14,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::Hash;
+use std::mem;
 use std::ops::Add;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -25,10 +26,6 @@ use uuid::Uuid;
 
 use crate::db::{Config, count_database_time};
 use crate::error::Error;
-
-/// Statements of one lane under way at a time: the second is parsed and planned, and waits in the item's queue, while the
-/// first is flushed.
-const STATEMENT_COUNT_MAX: usize = 2;
 
 /// Calls of one statement at most; they bound the time the item stays locked.
 const BATCH_CALL_COUNT_MAX: usize = 200;
@@ -61,7 +58,7 @@ pub(crate) trait Coalesce: Send + Sync + 'static {
     where
         Self: Sized;
 
-    /// What no two calls under way in one lane may have in common: the later one waits for the earlier one's outcome.
+    /// What no two calls of one statement may have in common.
     fn distinct<'c>(&self, _call: &'c Self::Call) -> Option<&'c str> {
         None
     }
@@ -121,17 +118,10 @@ struct Shared<Operation: Coalesce> {
 }
 
 struct Traffic<Operation: Coalesce> {
-    lanes: HashMap<Operation::Lane, Lane<Operation>>,
+    /// A lane is here while a statement of it is under way, with the calls that wait, in the order in which they came. A
+    /// second statement would meet the first at the item's row, and both would carry fewer calls.
+    lanes: HashMap<Operation::Lane, VecDeque<Member<Operation>>>,
     done: Coalesced,
-}
-
-struct Lane<Operation: Coalesce> {
-    under_way_count: usize,
-    /// What the calls under way are distinct by.
-    names: HashSet<String>,
-    /// In the order in which they came; empty unless as many statements as may be are under way, or those that wait have
-    /// to be distinct from one that is.
-    waiting: VecDeque<Member<Operation>>,
 }
 
 impl<Operation: Coalesce> Lanes<Operation> {
@@ -164,26 +154,17 @@ impl<Operation: Coalesce> Lanes<Operation> {
     fn enter(&self, lane: Operation::Lane, member: Member<Operation>) -> Result<(), Error> {
         let mut traffic = self.0.traffic();
         let Traffic { lanes, done } = &mut *traffic;
-        let entered = lanes.entry(lane).or_insert_with(|| Lane {
-            under_way_count: 0,
-            names: HashSet::new(),
-            waiting: VecDeque::new(),
-        });
-        let name = self.0.operation.distinct(&member.call).map(str::to_owned);
-        let must_wait = name.as_ref().is_some_and(|name| entered.names.contains(name));
-        if must_wait || entered.under_way_count == STATEMENT_COUNT_MAX {
-            if entered.waiting.len() >= LANE_CALL_COUNT_MAX || done.waiting_count >= CALL_COUNT_MAX {
+        if let Some(waiting) = lanes.get_mut(&lane) {
+            if waiting.len() >= LANE_CALL_COUNT_MAX || done.waiting_count >= CALL_COUNT_MAX {
                 return Err(Error::Overloaded { what: "a place in line", waited: Duration::ZERO });
             }
-            entered.waiting.push_back(member);
+            waiting.push_back(member);
             done.waiting_count += 1;
             return Ok(());
         }
-        entered.under_way_count += 1;
-        entered.names.extend(name.clone());
+        lanes.insert(lane, VecDeque::new());
         drop(traffic);
-        let names = name.into_iter().collect();
-        let turn = Turn { shared: self.0.clone(), lane, names, runtime: Handle::current() };
+        let turn = Turn { shared: self.0.clone(), lane, runtime: Handle::current() };
         tokio::spawn(turn.run(vec![member]).in_current_span());
         Ok(())
     }
@@ -195,12 +176,10 @@ impl<Operation: Coalesce> Shared<Operation> {
     }
 }
 
-/// The right of one statement to be under way in a lane. However it ends, the next calls have it, or nobody.
+/// The right to be under way in a lane. However it ends, the next calls have it, or nobody.
 struct Turn<Operation: Coalesce> {
     shared: Arc<Shared<Operation>>,
     lane: Operation::Lane,
-    /// What its calls are distinct by.
-    names: Vec<String>,
     runtime: Handle,
 }
 
@@ -211,64 +190,58 @@ impl<Operation: Coalesce> Drop for Turn<Operation> {
             let waited = member.since.elapsed();
             member.answer(Err(Error::Overloaded { what: "the calls before it", waited }));
         }
-        if let Some((members, names)) = next {
-            let turn = Turn { shared: self.shared.clone(), lane: self.lane, names, runtime: self.runtime.clone() };
+        if let Some(members) = next {
+            let turn = Turn { shared: self.shared.clone(), lane: self.lane, runtime: self.runtime.clone() };
             self.runtime.spawn(turn.run(members));
         }
     }
 }
 
-/// Calls that leave together, and what they are distinct by.
-type Leaving<Operation> = (Vec<Member<Operation>>, Vec<String>);
-
 impl<Operation: Coalesce> Traffic<Operation> {
-    /// The calls that leave next, and those that have waited too long; the turn is given back when none leave.
-    fn end_turn(&mut self, turn: &Turn<Operation>) -> (Option<Leaving<Operation>>, Vec<Member<Operation>>) {
-        let Entry::Occupied(mut entry) = self.lanes.entry(turn.lane) else { return (None, Vec::new()) };
-        let lane = entry.get_mut();
-        lane.names.retain(|name| !turn.names.contains(name));
-        let waiting_count = lane.waiting.len();
-        let (next, too_late) = lane.take(&turn.shared.operation, turn.shared.wait_max);
-        self.done.waiting_count -= waiting_count - lane.waiting.len();
-        if !next.0.is_empty() {
-            return (Some(next), too_late);
+    /// The calls that leave next, and those that have waited too long; the lane is closed when none leave.
+    fn end_turn(&mut self, turn: &Turn<Operation>) -> (Option<Vec<Member<Operation>>>, Vec<Member<Operation>>) {
+        let Entry::Occupied(mut lane) = self.lanes.entry(turn.lane) else { return (None, Vec::new()) };
+        let waiting = lane.get_mut();
+        let waiting_count = waiting.len();
+        let (next, too_late) = take(waiting, &turn.shared.operation, turn.shared.wait_max);
+        self.done.waiting_count -= waiting_count - waiting.len();
+        if next.is_empty() {
+            lane.remove();
+            return (None, too_late);
         }
-        lane.under_way_count -= 1;
-        if lane.under_way_count == 0 {
-            entry.remove();
-        }
-        (None, too_late)
+        (Some(next), too_late)
     }
 }
 
-impl<Operation: Coalesce> Lane<Operation> {
-    /// Takes the calls that may share the next statement, first come first; passes over those whose caller is gone, and
-    /// leaves in line those that have to be distinct from one that is taken or under way.
-    fn take(&mut self, operation: &Operation, wait_max: Duration) -> (Leaving<Operation>, Vec<Member<Operation>>) {
-        let (mut taken, mut names, mut too_late) = (Vec::new(), Vec::new(), Vec::new());
-        let mut left = VecDeque::new();
-        while taken.len() < BATCH_CALL_COUNT_MAX
-            && let Some(member) = self.waiting.pop_front()
-        {
-            if member.caller.is_closed() {
-                continue;
-            }
-            if member.since.elapsed() > wait_max {
-                too_late.push(member);
-                continue;
-            }
-            let name = operation.distinct(&member.call).map(str::to_owned);
-            if name.as_ref().is_none_or(|name| self.names.insert(name.clone())) {
-                names.extend(name);
-                taken.push(member);
-            } else {
-                left.push_back(member);
-            }
+/// Takes the calls that may share the next statement, first come first; passes over those whose caller is gone, and leaves
+/// in line those that have to be distinct from one that is taken.
+fn take<Operation: Coalesce>(
+    waiting: &mut VecDeque<Member<Operation>>,
+    operation: &Operation,
+    wait_max: Duration,
+) -> (Vec<Member<Operation>>, Vec<Member<Operation>>) {
+    let (mut taken, mut too_late) = (Vec::new(), Vec::new());
+    let (mut left, mut taken_names) = (VecDeque::new(), HashSet::new());
+    while taken.len() < BATCH_CALL_COUNT_MAX
+        && let Some(member) = waiting.pop_front()
+    {
+        if member.caller.is_closed() {
+            continue;
         }
-        left.append(&mut self.waiting);
-        self.waiting = left;
-        ((taken, names), too_late)
+        if member.since.elapsed() > wait_max {
+            too_late.push(member);
+            continue;
+        }
+        let name = operation.distinct(&member.call).map(str::to_owned);
+        if name.is_none_or(|name| taken_names.insert(name)) {
+            taken.push(member);
+        } else {
+            left.push_back(member);
+        }
     }
+    left.append(waiting);
+    mem::swap(waiting, &mut left);
+    (taken, too_late)
 }
 
 impl<Operation: Coalesce> Turn<Operation> {

@@ -33,14 +33,12 @@ async fn wait_for_line(inventory: &Inventory, waiting_count: usize) {
     }
 }
 
-/// A gate with two lone reserves of one unit parked at it, so that every later one waits in the process.
-async fn close_with_two(fixture: &Fixture, item_id: Uuid) -> (Gate, [Answer; 2]) {
+/// A gate with a lone reserve of two units parked at it, so that every later one waits in the process.
+async fn close_with_one(fixture: &Fixture, item_id: Uuid) -> (Gate, Answer) {
     let mut gate = Gate::close_item(fixture, item_id).await;
-    let first = reserve(&fixture.inventory, item_id, 1, None);
+    let first = reserve(&fixture.inventory, item_id, 2, None);
     gate.wait_for(1).await;
-    let second = reserve(&fixture.inventory, item_id, 1, None);
-    gate.wait_for(2).await;
-    (gate, [first, second])
+    (gate, first)
 }
 
 /// Sends reserves that wait, one after the other.
@@ -65,18 +63,17 @@ async fn answers(calls: Vec<Answer>) -> Vec<Reserve> {
 async fn calls_that_wait_leave_together_first_come_first_served() {
     let fixture = Fixture::new().await;
     let item = fixture.item(12).await;
-    let (gate, [first, second]) = close_with_two(&fixture, item.id).await;
+    let (gate, first) = close_with_one(&fixture, item.id).await;
     let waiting =
         line_up(&fixture, item.id, &[(4, None), (9, None), (3, None), (4, None), (2, None), (1, None), (1, None)])
             .await;
     gate.open().await;
     reserved(first.await.unwrap().unwrap());
-    reserved(second.await.unwrap().unwrap());
     let outcomes = answers(waiting).await;
     let made: Vec<_> = outcomes.iter().map(|outcome| matches!(outcome, Reserve::Reserved(_))).collect();
     assert_eq!(made, [true, false, true, false, true, true, false], "{outcomes:?}");
     assert_eq!(outcomes[6], refused(0, 1));
-    assert_eq!(fixture.counters(item.id).await, (12, 0, 7));
+    assert_eq!(fixture.counters(item.id).await, (12, 0, 6));
     for outcome in outcomes {
         if let Reserve::Reserved(reservation) = outcome {
             assert_eq!(fixture.inventory.get_reservation(reservation.id).await.unwrap(), Some(reservation));
@@ -84,7 +81,7 @@ async fn calls_that_wait_leave_together_first_come_first_served() {
     }
     fixture.check_books(item.id).await;
     let coalesced = fixture.inventory.coalesced();
-    assert_eq!((coalesced.statement_count, coalesced.call_count, coalesced.waiting_count), (3, 9, 0));
+    assert_eq!((coalesced.statement_count, coalesced.call_count, coalesced.waiting_count), (2, 8, 0));
 }
 
 #[tokio::test]
@@ -105,7 +102,7 @@ async fn keys_in_one_line_find_what_the_first_under_them_made() {
     let fixture = Fixture::new().await;
     let item = fixture.item(12).await;
     let old = reserved(reserve(&fixture.inventory, item.id, 1, Some("old")).await.unwrap().unwrap());
-    let (gate, _parked) = close_with_two(&fixture, item.id).await;
+    let (gate, _parked) = close_with_one(&fixture, item.id).await;
     let calls = [(2, Some("k")), (1, Some("old")), (2, Some("k")), (3, Some("k")), (1, Some("l")), (2, Some("old"))];
     let waiting = line_up(&fixture, item.id, &calls).await;
     gate.open().await;
@@ -126,7 +123,7 @@ async fn a_call_that_the_database_rejects_fails_alone() {
     let item = fixture.item(12).await;
     let rule = "alter table stockhold.reservations add constraint no_three check (quantity <> 3) not valid";
     run(&mut fixture.connection().await, rule).await;
-    let (gate, _parked) = close_with_two(&fixture, item.id).await;
+    let (gate, _parked) = close_with_one(&fixture, item.id).await;
     let waiting = line_up(&fixture, item.id, &[(1, None), (3, None), (2, Some("k")), (9, None)]).await;
     gate.open().await;
     let mut outcomes = Vec::new();
@@ -146,7 +143,7 @@ async fn a_call_that_the_database_rejects_fails_alone() {
 async fn calls_that_waited_find_a_hold_that_was_made_and_lapsed_meanwhile() {
     let fixture = Fixture::new().await;
     let item = fixture.item(6).await;
-    let (mut gate, _parked) = close_with_two(&fixture, item.id).await;
+    let (mut gate, _parked) = close_with_one(&fixture, item.id).await;
     let waiting = line_up(&fixture, item.id, &[(1, None), (2, None), (1, None)]).await;
     // The batch comes to the next gate with the snapshot of its own.
     let mut next_gate = NextGate::request(&fixture, item.id, &mut gate).await;
@@ -204,11 +201,10 @@ async fn confirms_and_cancels_that_wait_leave_together_in_their_order() {
     let mut gate = Gate::close_item(&fixture, item.id).await;
     let mut calls = vec![settle(&holds[0], true)];
     gate.wait_for(1).await;
-    calls.push(settle(&holds[1], false));
-    gate.wait_for(2).await;
     let unknown = with_ending_of(Uuid::now_v7(), item.id);
     let unknown = Reservation { id: unknown, ..holds[0].clone() };
     let line = [
+        (&holds[1], false),
         (&holds[2], true),
         (&holds[3], false),
         (&holds[2], false),
@@ -241,7 +237,7 @@ async fn confirms_and_cancels_that_wait_leave_together_in_their_order() {
     ];
     assert_eq!(words, expected);
     assert_eq!(fixture.counters(item.id).await, (4, 6, 13));
-    assert_eq!(fixture.inventory.coalesced().statement_count, before.statement_count + 3);
+    assert_eq!(fixture.inventory.coalesced().statement_count, before.statement_count + 2);
     fixture.check_books(item.id).await;
 }
 
@@ -271,12 +267,11 @@ async fn a_reservation_ends_as_its_item_does() {
 async fn a_caller_that_is_dropped_in_line_takes_no_effect_and_strands_nobody() {
     let fixture = Fixture::new().await;
     let item = fixture.item(12).await;
-    let (gate, [first, second]) = close_with_two(&fixture, item.id).await;
+    let (gate, first) = close_with_one(&fixture, item.id).await;
     let waiting = line_up(&fixture, item.id, &[(2, None), (3, None), (4, None)]).await;
     waiting[1].abort();
-    // Those that have left are on their way: they take their effect, and nobody is told.
+    // The one that has left is on its way: it takes its effect, and nobody is told.
     first.abort();
-    second.abort();
     assert!(first.await.unwrap_err().is_cancelled());
     let [two, three, four] = <[Answer; 3]>::try_from(waiting).unwrap();
     assert!(three.await.unwrap_err().is_cancelled());
@@ -373,7 +368,7 @@ async fn callers_dropped_at_random_lose_and_double_nothing() {
 async fn a_flood_is_answered_overloaded_at_once_and_the_rest_is_served() {
     let fixture = Fixture::new().await;
     let item = fixture.item(1_000_000).await;
-    let (mut gate, _parked) = close_with_two(&fixture, item.id).await;
+    let (mut gate, _parked) = close_with_one(&fixture, item.id).await;
     let waiting: Vec<_> = (0..10_000).map(|_| reserve(&fixture.inventory, item.id, 1, None)).collect();
     wait_for_line(&fixture.inventory, 10_000).await;
     let error = at_once(reserve(&fixture.inventory, item.id, 1, None)).await.unwrap().unwrap_err();
@@ -382,10 +377,10 @@ async fn a_flood_is_answered_overloaded_at_once_and_the_rest_is_served() {
     let other = fixture.item(5).await;
     let hold = at_once(fixture.hold(other.id, 1, 600.0)).await;
     assert!(matches!(at_once(fixture.inventory.confirm(hold.id, Default::default())).await, Ok(Confirm::Confirmed(_))));
-    gate.wait_for(2).await;
+    gate.wait_for(1).await;
     gate.open().await;
     answers(waiting).await.into_iter().for_each(|outcome| drop(reserved(outcome)));
-    assert_eq!(fixture.counters(item.id).await, (10_002, 0, 10_003));
+    assert_eq!(fixture.counters(item.id).await, (10_002, 0, 10_002));
     let coalesced = fixture.inventory.coalesced();
     assert!(coalesced.statement_count < 80, "{coalesced:?}");
     fixture.check_books(item.id).await;
@@ -430,7 +425,7 @@ async fn a_wait_in_line_is_bounded_and_takes_no_effect() {
 async fn a_batch_whose_connection_broke_takes_effect_once() {
     let fixture = Fixture::new().await;
     let item = fixture.item(50).await;
-    let (mut gate, _parked) = close_with_two(&fixture, item.id).await;
+    let (mut gate, _parked) = close_with_one(&fixture, item.id).await;
     let waiting = line_up(&fixture, item.id, &[(1, None), (2, Some("k")), (3, None)]).await;
     let mut next_gate = NextGate::request(&fixture, item.id, &mut gate).await;
     gate.open().await;
@@ -442,7 +437,7 @@ async fn a_batch_whose_connection_broke_takes_effect_once() {
     gate.wait_for(1).await;
     gate.open().await;
     answers(waiting).await.into_iter().for_each(|outcome| drop(reserved(outcome)));
-    assert_eq!(fixture.counters(item.id).await, (8, 0, 6));
+    assert_eq!(fixture.counters(item.id).await, (8, 0, 5));
     fixture.check_books(item.id).await;
 }
 
