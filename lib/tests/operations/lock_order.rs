@@ -83,10 +83,11 @@ async fn a_late_cancel_waits_at_the_item_and_has_not_locked_the_hold() {
     let item = fixture.item(10).await;
     let hold = fixture.hold(item.id, 3, 0.01).await;
     fixture.wait_until_lapsed(&hold).await;
+    let alone = fixture.alone().await;
     let mut gate = Gate::close_item(&fixture, item.id).await;
     let mut calls = Vec::new();
     for verb in ["cancel", "confirm"] {
-        let inventory = fixture.inventory.clone();
+        let inventory = alone.clone();
         calls.push(send(async move {
             match verb {
                 "cancel" => drop(inventory.cancel(hold.id).await.unwrap()),

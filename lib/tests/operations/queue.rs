@@ -41,7 +41,7 @@ async fn calls_that_change_an_item_wait_at(#[case] queued: bool, #[case] expecte
     if !queued {
         fixture.remove_queue().await;
     }
-    let inventory = fixture.another(5).await;
+    let inventory = fixture.alone().await;
     let item = fixture.item(10).await;
     let holds = [fixture.hold(item.id, 2, 600.0).await.id, fixture.hold(item.id, 2, 600.0).await.id];
     let mut gate = Gate::close_item(&fixture, item.id).await;

@@ -457,11 +457,12 @@ async fn reserve_that_comes_too_late_twice_is_sent_behind_the_lock() {
 #[tokio::test]
 async fn two_reserves_of_the_last_unit_wait_in_line_and_one_is_refused() {
     let fixture = Fixture::new().await;
+    let alone = fixture.alone().await;
     let item = fixture.item(1).await;
     let mut gate = Gate::close_item(&fixture, item.id).await;
     let calls: Vec<_> = (0..2)
         .map(|_| {
-            let inventory = fixture.inventory.clone();
+            let inventory = alone.clone();
             send(async move { inventory.reserve(new_reservation(item.id, 1, 600.0), None).await.unwrap() })
         })
         .collect();
