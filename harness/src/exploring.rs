@@ -20,7 +20,7 @@ use stockhold_harness::{
 
 use crate::{
     cli::{Deployment, Explore, Gated, Race, Replay},
-    exit, fresh_run, fresh_seed, say, target,
+    exit, fresh_run, fresh_seed, mover, say, target,
 };
 
 /// Rounds of a walk, unless the caller says otherwise.
@@ -81,7 +81,9 @@ pub async fn replay(arguments: Replay) -> Result<Exit> {
         Books::open(url).await.map_err(anyhow::Error::msg)?;
     }
     let run = fresh_run();
-    let Some((target, _)) = target(&arguments.deployment, &run, seed, arguments.json, None).await? else {
+    let gated = &arguments.gated;
+    let mover = mover(gated.database_url.as_deref(), gated.expire_sql.as_deref()).await?;
+    let Some((target, _)) = target(&arguments.deployment, &run, seed, arguments.json, None, mover).await? else {
         return Ok(Exit::Unreachable);
     };
     let options = Options {
@@ -127,7 +129,8 @@ async fn play(
     };
     // A wrong database is told before anything is sent.
     stockhold_harness::gate::Gatehouse::open(url, tables.clone()).await.map_err(anyhow::Error::msg)?;
-    let Some((target, _)) = target(deployment, &run, seed, quiet, None).await? else { return Ok(None) };
+    let mover = mover(Some(url), gated.expire_sql.as_deref()).await?;
+    let Some((target, _)) = target(deployment, &run, seed, quiet, None, mover).await? else { return Ok(None) };
     let explorer = Explorer::stage(&target, &options, tables).await.map_err(anyhow::Error::msg)?;
     let mut progress = Bar::new(quiet, schedules.len());
     let explored = tokio::select! {

@@ -20,7 +20,8 @@ use stockhold_harness::{
     interrupt::Interrupt,
     model::Contract,
     mutants::gate,
-    offline, probe,
+    offline,
+    probe::{self, Mover},
     race::{self, Options, RaceResult},
     report::{History, Place, Setting},
     scenario::{self, SCENARIOS, Scenario},
@@ -164,7 +165,8 @@ async fn race(arguments: Race) -> Result<Exit> {
         }
         setting.control.push(kill);
     }
-    let Some((target, found)) = target(&arguments.deployment, &run, seed, quiet, place.as_ref()).await? else {
+    let mover = mover(arguments.database_url.as_deref(), arguments.expire_sql.as_deref()).await?;
+    let Some((target, found)) = target(&arguments.deployment, &run, seed, quiet, place.as_ref(), mover).await? else {
         return Ok(Exit::Unreachable);
     };
     setting.urls = target.urls().to_vec();
@@ -256,6 +258,7 @@ async fn target(
     seed: u64,
     quiet: bool,
     place: Option<&Place>,
+    mut mover: Option<Mover>,
 ) -> Result<Option<(Target, Vec<String>)>> {
     if let Some(remote) = deployment.urls.iter().find(|url| !is_loopback(url))
         && !deployment.yes_this_deployment
@@ -284,7 +287,7 @@ async fn target(
             }
             continue;
         }
-        match probe::probe(&origin, &keys, timeout, run, file.as_deref()).await {
+        match probe::probe(&origin, &keys, timeout, run, file.as_deref(), mover.take()).await {
             Ok(found) => probed = Some(found),
             Err(error) => {
                 eprintln!("stockhold-harness: {url}: {error}");
@@ -310,6 +313,12 @@ async fn target(
         contract: Contract::from(target.dialect()),
     });
     Ok(Some((target, probed.found)))
+}
+
+/// What moves deadlines for the probe, where the caller says how.
+async fn mover(database_url: Option<&str>, expire_sql: Option<&str>) -> Result<Option<Mover>> {
+    let (Some(url), Some(sql)) = (database_url, expire_sql) else { return Ok(None) };
+    Ok(Some(Mover { books: Books::open(url).await.map_err(anyhow::Error::msg)?, sql: sql.to_owned() }))
 }
 
 fn is_loopback(url: &url::Url) -> bool {

@@ -8,6 +8,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     answers,
+    books::Books,
     connection::{Connection, Origin},
     dialect::{Dialect, Send},
     history::{Answer, Outcome, Reason, Request},
@@ -36,6 +37,14 @@ pub struct Probed {
     pub found: Vec<String>,
 }
 
+/// Moves deadlines in the deployment's database, where no caller can set a short one.
+pub struct Mover {
+    /// The database.
+    pub books: Books,
+    /// The caller's own statement.
+    pub sql: String,
+}
+
 /// Uses the deployment once. `file` is a dialect file's text: what it says is not probed but believed.
 pub async fn probe(
     origin: &Origin,
@@ -43,6 +52,7 @@ pub async fn probe(
     wait: Duration,
     run: &str,
     file: Option<&str>,
+    mover: Option<Mover>,
 ) -> Result<Probed, String> {
     let given = match file {
         Some(file) => Dialect::default().overridden(file)?,
@@ -53,6 +63,7 @@ pub async fn probe(
         keys,
         wait,
         run,
+        mover,
         dialect: given,
         connection: None,
         found: Vec::new(),
@@ -88,6 +99,7 @@ struct Probe<'p> {
     keys: &'p Keys,
     wait: Duration,
     run: &'p str,
+    mover: Option<Mover>,
     dialect: Dialect,
     connection: Option<Connection>,
     found: Vec<String>,

@@ -24,7 +24,7 @@ fn shape(name: &str) -> Shape {
 
 async fn probed(control: &Control, file: Option<&str>) -> Probed {
     let origin = Origin::parse(&control.urls[0]).unwrap();
-    probe(&origin, &Keys::default(), WAIT, "test", file).await.unwrap()
+    probe(&origin, &Keys::default(), WAIT, "test", file, None).await.unwrap()
 }
 
 async fn raced(name: &str, fault: Option<Fault>) -> RaceResult {

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use crate::{
     dialect::{Send, Unit},
     history::Request,
-    probe::{Heard, Probe, spellings},
+    probe::{Heard, Mover, Probe, spellings},
 };
 
 /// How long after a deadline an item is read, in milliseconds: a sweeper of the deployment's own would have to come by
@@ -59,7 +59,7 @@ impl Probe<'_> {
         }
         self.dialect.send = Send { ttl: String::new(), ..spelled };
         self.found.push("a caller cannot set a short deadline".to_owned());
-        Ok(())
+        if self.mover.is_some() { self.lapse(item).await } else { Ok(()) }
     }
 
     async fn try_deadline(&mut self, item: &str) -> Result<Option<Tried>, String> {
@@ -101,6 +101,15 @@ impl Probe<'_> {
             let held = self.ask(&request).await?;
             if numeric_deadline(&held.body) {
                 self.dialect.behaviour.deadline_rounding_ms = 1_000;
+            }
+            if !self.dialect.short_deadlines()
+                && let Some(Mover { books, sql }) = &mut self.mover
+            {
+                let id = held.outcome.reservation().and_then(|view| view.id.clone()).unwrap_or_default();
+                // A statement that moves nothing shows nothing here; the first scenario that needs it tells why.
+                if books.move_deadline(sql, &id, ttl_ms).await.is_err() {
+                    return Ok(());
+                }
             }
             sleep(Duration::from_millis(ttl_ms + soon_ms + self.dialect.behaviour.deadline_rounding_ms)).await;
             let (_, after) = self.numbers(item).await?;
