@@ -212,18 +212,18 @@ function narrator({ url, databaseUrl, fast }) {
 // The last digits of an id tell the rows of a demo apart; the first ones are the time.
 const ROWS = {
     items: `
-        select '…' || right(id::text, 4) as id, name, total_quantity as total, held_quantity as held,
+        select '…' || substr(id::text, 29, 4) as id, name, total_quantity as total, held_quantity as held,
             confirmed_quantity as confirmed, version
         from stockhold.items
         where id = $1`,
     reservations: `
-        select '…' || right(id::text, 4) as id, customer_id as customer, quantity, status,
+        select '…' || substr(id::text, 29, 4) as id, customer_id as customer, quantity, status,
             to_char(expires_at, 'HH24:MI:SS.MS') as expires_at
         from stockhold.reservations
         where item_id = $1
         order by created_at, id`,
     ledger: `
-        select version, kind, coalesce('…' || right(reservation_id::text, 4), '') as reservation, quantity,
+        select version, kind, coalesce('…' || substr(reservation_id::text, 29, 4), '') as reservation, quantity,
             total_quantity as total, held_quantity as held, confirmed_quantity as confirmed,
             to_char(recorded_at, 'HH24:MI:SS.MS') as recorded_at
         from stockhold.ledger

@@ -90,10 +90,11 @@ fn vercel_json_sends_each_method_and_path_to_its_function() {
         let path = route.path.replace("{id}", "0197f3a0-5b1c-7cc2-9d3e-6a1f0c2b4d5e");
         for method in route.methods {
             assert_eq!(routed(method, &path), format!("/handlers/{}.rs", route.operation), "{method} {path}");
-            if *method == "GET" {
-                assert_eq!(routed("HEAD", &path), routed("GET", &path), "{path}");
-            }
         }
+        // Where GET is not alone it changes something, and HEAD must not.
+        let reads = route.methods == ["GET"];
+        let head = if reads { routed("GET", &path) } else { "/handlers/not_found.rs".to_owned() };
+        assert_eq!(routed("HEAD", &path), head, "{path}");
         assert_eq!(routed("DELETE", &path), "/handlers/not_found.rs", "{path}");
         assert_eq!(routed(route.methods[0], &format!("{path}/more/still")), "/handlers/not_found.rs");
     }

@@ -32,9 +32,9 @@ impl Observer for Progress {
         if std::io::stderr().is_terminal() {
             let bar = ProgressBar::new(u64::from(rounds));
             let template = if console::colors_enabled_stderr() {
-                "  {prefix:<16} {bar:32.cyan/dim} {pos:>3}/{len} rounds  {elapsed}"
+                "  {prefix:<21} {bar:32.cyan/dim} {pos:>3}/{len} rounds  {elapsed}"
             } else {
-                "  {prefix:<16} {bar:32} {pos:>3}/{len} rounds  {elapsed}"
+                "  {prefix:<21} {bar:32} {pos:>3}/{len} rounds  {elapsed}"
             };
             if let Ok(drawn) = ProgressStyle::with_template(template) {
                 bar.set_style(drawn);
@@ -42,7 +42,7 @@ impl Observer for Progress {
             bar.set_prefix(scenario.name);
             self.bar = Some(bar);
         } else {
-            eprintln!("  {:<16} {rounds} rounds …", scenario.name);
+            eprintln!("  {:<21} {rounds} rounds …", scenario.name);
         }
     }
 
@@ -57,7 +57,7 @@ impl Observer for Progress {
         if let Some(bar) = self.bar.take() {
             bar.finish();
         } else if !self.quiet {
-            eprintln!("  {:<16} {} after {} ms", result.scenario, result.verdict.word(), result.took_ms);
+            eprintln!("  {:<21} {} after {} ms", result.scenario, result.verdict.word(), result.took_ms);
         }
     }
 }
@@ -70,7 +70,7 @@ pub fn table(result: &RaceResult) -> String {
         return String::new();
     }
     let mut text = format!(
-        "{:<16} {:>6}  {:<62} {:>8}  {:>15}  verdict\n",
+        "{:<21} {:>6}  {:<62} {:>8}  {:>15}  verdict\n",
         "scenario", "rounds", "outcomes", "time", "burst spread"
     );
     result.scenarios.iter().for_each(|row| text.push_str(&table_row(row)));
@@ -101,7 +101,7 @@ fn table_row(row: &ScenarioResult) -> String {
     let lines = wrapped(&outcomes, 62);
     let spread = format!("{:.1} / {:.1} ms", row.spread_us.0 as f64 / 1_000.0, row.spread_us.1 as f64 / 1_000.0);
     let mut text = format!(
-        "{:<16} {:>6}  {:<62} {:>6.1} s  {:>15}  {}\n",
+        "{:<21} {:>6}  {:<62} {:>6.1} s  {:>15}  {}\n",
         row.scenario,
         row.rounds,
         lines.first().map_or("", String::as_str),
@@ -110,7 +110,7 @@ fn table_row(row: &ScenarioResult) -> String {
         coloured(row.verdict, row.skipped),
     );
     for line in lines.iter().skip(1) {
-        text.push_str(&format!("{:<16} {:>6}  {line}\n", "", ""));
+        text.push_str(&format!("{:<21} {:>6}  {line}\n", "", ""));
     }
     text
 }

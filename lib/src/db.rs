@@ -299,13 +299,17 @@ impl Database {
         for (name, sql) in MIGRATIONS {
             let mut session = self.session().await.map_err(Failure::into_error)?;
             session.busy = true;
-            sqlx::raw_sql(*sql).execute(&mut session.connection).await.map_err(|error| match error {
-                sqlx::Error::Database(error) => Error::Internal {
-                    statement: name,
-                    cause: format!("{} (SQLSTATE {})", error.message(), sqlstate(&*error)),
+            // What is there already is no news.
+            let quietly = format!("set client_min_messages = warning; {sql}; reset client_min_messages");
+            sqlx::raw_sql(AssertSqlSafe(quietly).into_sql_str()).execute(&mut session.connection).await.map_err(
+                |error| match error {
+                    sqlx::Error::Database(error) => Error::Internal {
+                        statement: name,
+                        cause: format!("{} (SQLSTATE {})", error.message(), sqlstate(&*error)),
+                    },
+                    error => Error::Unavailable(error.to_string()),
                 },
-                error => Error::Unavailable(error.to_string()),
-            })?;
+            )?;
             session.busy = false;
         }
         Ok(())

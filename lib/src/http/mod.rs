@@ -70,6 +70,10 @@ async fn authorize(State(guard): State<Guard>, request: Request, next: Next) -> 
     if guard.route == &routes::EXPIRE && request.method() != Method::POST && !guard.service.access.has_cron_secret() {
         return method_not_allowed("POST").into_response();
     }
+    // A safe method changes nothing (RFC 9110, 9.2.1), and the cron's GET does.
+    if guard.route == &routes::EXPIRE && request.method() == Method::HEAD {
+        return method_not_allowed("POST, GET").into_response();
+    }
     match guard.service.access.check(guard.route.access, request.headers()) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),

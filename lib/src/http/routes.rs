@@ -5,7 +5,7 @@
 pub struct Route {
     /// The verb: the operation's id, the function file, the module, the `.sql`.
     pub operation: &'static str,
-    /// Methods it answers, the usual one first. GET answers HEAD too.
+    /// Methods it answers, the usual one first. Where GET is the only one it answers HEAD too.
     pub methods: &'static [&'static str],
     /// Its path; `{name}` stands for one segment.
     pub path: &'static str,
@@ -83,9 +83,10 @@ impl Route {
 /// The methods that some route answers at this path, for the `Allow` field; empty when none does.
 pub fn allowed_methods(path: &str) -> Vec<&'static str> {
     let mut methods: Vec<&'static str> = Vec::new();
-    for method in ROUTES.iter().filter(|route| route.matches(path)).flat_map(|route| route.methods) {
-        methods.push(method);
-        if *method == "GET" {
+    for route in ROUTES.iter().filter(|route| route.matches(path)) {
+        methods.extend(route.methods);
+        // Where GET changes something, HEAD would too.
+        if route.methods == ["GET"] {
             methods.push("HEAD");
         }
     }
@@ -121,5 +122,6 @@ mod tests {
     fn get_allows_head() {
         assert_eq!(allowed_methods("/v1/items/7"), ["GET", "HEAD"]);
         assert_eq!(allowed_methods("/v1/items"), ["POST"]);
+        assert_eq!(allowed_methods("/v1/maintenance/expire-reservations"), ["POST", "GET"]);
     }
 }

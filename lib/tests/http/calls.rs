@@ -135,6 +135,8 @@ async fn other_paths_and_methods_get_404_and_405() {
         assert_eq!(answer.headers.get_all("allow").iter().count(), 1, "{path}");
         assert_eq!(answer.header("allow"), allow, "{path}");
     }
+    let head = api.send(Method::HEAD, "/v1/maintenance/expire-reservations", &[], None).await;
+    assert_eq!(head.status, StatusCode::METHOD_NOT_ALLOWED, "HEAD would sweep");
 }
 
 #[tokio::test]
