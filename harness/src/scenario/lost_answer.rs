@@ -64,7 +64,9 @@ async fn play(round: &mut Round) -> Result<(), Halt> {
     let confirm = Request::Confirm { reservation };
     round.abandon(1, confirm.clone()).await;
     let call = round.call(0, confirm).await;
-    let repeated = call.outcome.is_refused_for(Reason::ReservationConfirmed);
+    // Some only say that it is no longer pending.
+    let repeated =
+        [Reason::ReservationConfirmed, Reason::NotPending].iter().any(|reason| call.outcome.is_refused_for(*reason));
     let met = call.outcome.is_ok() || repeated && !round.target().dialect().behaviour.repeated_confirm_is_ok;
     let answer = told(&call.outcome, call.status);
     round.expect(met, || format!("a confirm repeated after its answer was lost was answered {answer}"), &[call]);
