@@ -110,6 +110,10 @@ impl Api {
 fn check_against_document(method: &Method, path: &str, answer: &Answer) {
     assert!(!answer.header("x-request-id").is_empty(), "{path}: no X-Request-Id");
     assert!(answer.header("server-timing").starts_with("db;dur="), "{path}: {}", answer.header("server-timing"));
+    // Its answers have no body.
+    if *method == Method::HEAD {
+        return;
+    }
     if answer.status.is_client_error() || answer.status.is_server_error() {
         assert_eq!(answer.header("content-type"), "application/problem+json", "{path}");
         assert_eq!(answer.body["status"], answer.status.as_u16());

@@ -26,7 +26,8 @@ impl Drop for PgBouncer {
     }
 }
 
-/// None, with a word, where PgBouncer is not installed.
+/// None, with a word, where PgBouncer is not installed. Between the choice of a free port and its use somebody else may take
+/// it, so it is started until it stays.
 async fn start_pgbouncer(fixture: &Fixture) -> Option<PgBouncer> {
     let program =
         ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer", "/usr/local/bin/pgbouncer", "/opt/homebrew/bin/pgbouncer"]
@@ -36,6 +37,20 @@ async fn start_pgbouncer(fixture: &Fixture) -> Option<PgBouncer> {
         println!("skipped: PgBouncer is not installed (Debian: apt-get install pgbouncer)");
         return None;
     };
+    for _ in 0..5 {
+        let mut pooler = launch(program, fixture);
+        let started = Instant::now();
+        while matches!(pooler.process.try_wait(), Ok(None)) && started.elapsed() < Duration::from_secs(10) {
+            if PgConnection::connect(&pooler.url).await.is_ok() {
+                return Some(pooler);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    panic!("PgBouncer does not answer");
+}
+
+fn launch(program: &str, fixture: &Fixture) -> PgBouncer {
     let server = fixture.url.parse::<PgConnectOptions>().unwrap();
     let url = sqlx::ConnectOptions::to_url_lossy(&server);
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -66,13 +81,7 @@ async fn start_pgbouncer(fixture: &Fixture) -> Option<PgBouncer> {
     }
     let process = command.arg(&file).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let url = server.clone().host("127.0.0.1").port(port).to_url_lossy().to_string();
-    let pooler = PgBouncer { process, folder, url };
-    let started = Instant::now();
-    while PgConnection::connect(&pooler.url).await.is_err() {
-        assert!(started.elapsed() < Duration::from_secs(10), "PgBouncer does not answer");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    Some(pooler)
+    PgBouncer { process, folder, url }
 }
 
 /// 64 clients over 8 server connections: a prepared statement would be missing, or another client's, within a second.
