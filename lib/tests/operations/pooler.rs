@@ -52,12 +52,13 @@ async fn start_pgbouncer(fixture: &Fixture) -> Option<PgBouncer> {
 
 fn launch(program: &str, fixture: &Fixture) -> PgBouncer {
     let server = fixture.url.parse::<PgConnectOptions>().unwrap();
-    let url = sqlx::ConnectOptions::to_url_lossy(&server);
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let folder = std::env::temp_dir().join(format!("stockhold-pgbouncer-{port}"));
     std::fs::create_dir_all(&folder).unwrap();
     let database = server.get_database().unwrap();
-    let password = url.password().map(|password| format!("password='{password}'")).unwrap_or_default();
+    let account = fixture.url.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@')).map(|(account, _)| account);
+    let password = account.and_then(|account| account.split_once(':')).map(|(_, password)| password);
+    let password = password.map(|password| format!("password='{}'", decoded(password))).unwrap_or_default();
     let settings = format!(
         "[databases]\n{database} = host={} port={} dbname={database} user={} {password}\n\
          [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = any\npool_mode = transaction\n\
@@ -82,6 +83,18 @@ fn launch(program: &str, fixture: &Fixture) -> PgBouncer {
     let process = command.arg(&file).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let url = server.clone().host("127.0.0.1").port(port).to_url_lossy().to_string();
     PgBouncer { process, folder, url }
+}
+
+/// What a URL says, with its percent-encoding undone.
+fn decoded(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut decoded = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (digits, rest) = part.split_at(2);
+        decoded.push(char::from(u8::from_str_radix(digits, 16).unwrap()));
+        decoded.push_str(rest);
+    }
+    decoded
 }
 
 /// 64 clients over 8 server connections: a prepared statement would be missing, or another client's, within a second.
