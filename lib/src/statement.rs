@@ -29,7 +29,7 @@ impl Statement {
     pub fn arguments(&self, values: &[Value]) -> Result<PgArguments, sqlx::Error> {
         let mut arguments = PgArguments::default();
         for value in values {
-            match value.clone() {
+            match value {
                 Value::Uuid(value) => arguments.add(value),
                 Value::Uuids(values) => arguments.add(values),
                 Value::Text(text) => arguments.add(text),

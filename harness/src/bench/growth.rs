@@ -28,13 +28,14 @@ use crate::{
 const OLD_PER_ITEM: u64 = 1_000;
 /// Items written by one statement.
 const ITEMS_AT_ONCE: u64 = 100;
-/// The number the old ids begin with: any moment before today.
+/// The numbers that the old ids and those of the lapsed holds begin with: any moments before today.
 const FIRST_NUMBER: u64 = 0x0180_0000_0000;
+const FIRST_LAPSED_NUMBER: u64 = 0x0190_0000_0000;
 /// Reservations a second, of other items, while the sweep works: enough to see it, not enough to fill the machine.
 const RATE: f64 = 200.0;
 const CALLERS: u64 = 16;
 /// Holds that one call of the sweep records: one statement, so no lock is held longer than the call takes.
-const HOLDS_PER_CALL: u32 = 250;
+const HOLDS_PER_CALL: u32 = 100;
 const PROBE_PAUSE: Duration = Duration::from_millis(5);
 /// A sweep that is not over by then is a fault.
 const SWEEP_MAX: Duration = Duration::from_secs(1_800);
@@ -65,10 +66,15 @@ pub async fn fill(database_url: &str, from: u64, to: u64) -> Result<(), sqlx::Er
             .await?;
         number += item_count;
     }
+    settle(connection).await
+}
+
+/// Leaves the tables as a long quiet time does: vacuumed, and flushed, so that nothing of what was written is flushed while
+/// something is measured.
+async fn settle(mut connection: PgConnection) -> Result<(), sqlx::Error> {
     for table in ["items", "reservations", "ledger"] {
         connection.execute(sqlx::AssertSqlSafe(format!("vacuum (analyze) stockhold.{table}"))).await?;
     }
-    // What was written must not be flushed while something is measured.
     if let Err(error) = connection.execute("checkpoint").await
         && error.as_database_error().is_none()
     {
@@ -87,16 +93,14 @@ async fn lapse(database_url: &str, holds: u64) -> Result<Vec<Uuid>, sqlx::Error>
         let rows = sqlx::query(include_str!("sql/lapsed_holds.sql"))
             .bind(as_bigint(item_count))
             .bind(as_bigint(per_item))
+            .bind(as_bigint(FIRST_LAPSED_NUMBER + item_ids.len() as u64 * per_item))
             .fetch_all(&mut connection)
             .await?;
         for row in rows {
             item_ids.push(row.try_get(0)?);
         }
     }
-    for table in ["items", "reservations", "ledger"] {
-        connection.execute(sqlx::AssertSqlSafe(format!("vacuum (analyze) stockhold.{table}"))).await?;
-    }
-    connection.close().await?;
+    settle(connection).await?;
     Ok(item_ids)
 }
 

@@ -99,7 +99,7 @@ async fn answer(request: Request, next: Next) -> Response {
     let started = Instant::now();
     let request_id = request_id(&request);
     let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let route = request.extensions().get::<MatchedPath>().cloned();
 
     // A task of its own ends its work and gives its connection back although the caller hangs up.
     let call = tokio::spawn(with_database_time(next.run(request)));
@@ -124,7 +124,7 @@ async fn answer(request: Request, next: Next) -> Response {
     response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
 
     let status = response.status().as_u16();
-    let route = route.as_deref().unwrap_or("-");
+    let route = route.as_ref().map_or("-", MatchedPath::as_str);
     let (code, cause) = match &problem {
         Some(problem) => (problem.code.word(), problem.cause.as_deref()),
         None => ("-", None),

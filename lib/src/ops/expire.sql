@@ -51,16 +51,16 @@ reading as materialized (
     from locked_items
 ),
 
--- `status = 'PENDING'` would invite a plan that reads the index of all PENDING holds to find these few.
+-- `status = 'PENDING'` would invite a plan that reads the index of all PENDING holds to find these few; a join with the
+-- locked items, whose number no planner knows, one that compares each hold with each item.
 expired_holds as (
     update stockhold.reservations
     set
         status = 'EXPIRED',
         expired_at = reservations.expires_at
-    from locked_items
-    cross join reading
+    from reading
     where reservations.id = any (array(select id from batch))
-    and reservations.item_id = locked_items.id
+    and reservations.item_id = any (array(select id from locked_items))
     and reservations.status not in ('CONFIRMED', 'CANCELLED', 'EXPIRED')
     and reservations.expires_at <= reading.clock
     returning reservations.id, reservations.item_id, reservations.quantity, reservations.expires_at
@@ -83,7 +83,7 @@ updated_items as (
     ) as released on released.item_id = locked_items.id
     cross join reading
     where items.id = locked_items.id
-    returning items.*
+    returning items.id
 ),
 
 recorded_transitions as (
@@ -97,13 +97,14 @@ recorded_transitions as (
         expired_holds.id,
         'EXPIRED',
         expired_holds.quantity,
-        updated_items.total_quantity,
+        locked_items.total_quantity,
         locked_items.held_quantity - sum(expired_holds.quantity) over holds_of_item,
-        updated_items.confirmed_quantity,
-        updated_items.updated_at
+        locked_items.confirmed_quantity,
+        reading.clock
     from expired_holds
     join locked_items on locked_items.id = expired_holds.item_id
-    join updated_items on updated_items.id = expired_holds.item_id
+    cross join reading
+    where locked_items.id = any (array(select id from updated_items))
     window holds_of_item as (
         partition by expired_holds.item_id
         order by expired_holds.expires_at, expired_holds.id

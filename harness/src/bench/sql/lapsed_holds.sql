@@ -1,11 +1,12 @@
 -- Write items all of whose units are in holds that have lapsed without anybody noting it, and answer the items' ids.
 --
--- Parameters: item_count, hold_count bigint, of each item.
+-- Parameters: item_count, hold_count bigint, of each item; first_number bigint, so that no id comes twice.
 
 with request as materialized (
     select
         $1::bigint as item_count,
         $2::bigint as hold_count,
+        $3::bigint as first_number,
         clock_timestamp() - interval '1 day' as began_at
 ),
 
@@ -21,16 +22,28 @@ created_items as (
     returning *
 ),
 
--- The holds of all items lapsed side by side, so a sweep, which takes the oldest first, meets many items at once.
+numbered_items as materialized (
+    select
+        id,
+        row_number() over () as number
+    from created_items
+),
+
+-- The holds of all items lapsed side by side, so a sweep, which takes the oldest first, meets many items at once. Their
+-- ids ascend with time, as those of version 7 do.
 lapsed_holds as materialized (
     select
-        gen_random_uuid() as id,
-        created_items.id as item_id,
+        (
+            lpad(to_hex(request.first_number + step * request.item_count + numbered_items.number), 12, '0')
+            || '70008' || substr(md5(random()::text), 1, 15)
+        )::uuid as id,
+        numbered_items.id as item_id,
         step,
         request.began_at + step * interval '10 milliseconds' as created_at
     from request
-    cross join created_items
+    cross join numbered_items
     cross join generate_series(1, request.hold_count) as step
+    order by step, numbered_items.number
 ),
 
 held as (
