@@ -318,9 +318,18 @@ impl<'g> Description<'g> {
                 media.examples.get_or_insert_default().insert(code.word().to_owned(), example);
             }
         }
-        for refusal in self.operation.responses.responses.values_mut() {
+        for (status, refusal) in &mut self.operation.responses.responses {
             let RefOr::Object(refusal) = refusal else { continue };
             let text = || schema_object(json!({ "type": "string" }));
+            let own = match status.as_str() {
+                "401" => Some(("WWW-Authenticate", "`Bearer`.")),
+                "405" => Some(("Allow", "The methods that this path answers.")),
+                "503" => Some(("Retry-After", "Seconds to wait before the next try.")),
+                _ => None,
+            };
+            if let Some((name, description)) = own {
+                refusal.headers.insert(name.to_owned(), described_header(description, text()));
+            }
             refusal.headers.insert("X-Request-Id".to_owned(), described_header("The request's id.", text()));
             refusal.headers.insert(
                 "Server-Timing".to_owned(),

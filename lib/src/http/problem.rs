@@ -193,6 +193,7 @@ impl Problem {
     /// Everything wrong with a request's fields.
     pub fn validation(errors: Vec<FieldError>) -> Self {
         let detail = match errors.as_slice() {
+            [error] if error.pointer.is_empty() => format!("The body {}.", error.detail),
             [error] => format!("{}: {}", error.pointer, error.detail),
             errors => format!("{} things are wrong; see errors.", errors.len()),
         };

@@ -52,7 +52,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Key {
         }
         let text = value.to_str().map_err(|_| refuse("It must be visible ASCII.".to_owned()))?;
         let text = match text.strip_prefix('"') {
-            Some(quoted) => unquote(quoted).ok_or_else(|| refuse("Its quoted string is not closed.".to_owned()))?,
+            Some(quoted) => unquote(quoted).ok_or_else(|| {
+                refuse("A quoted key must end with its closing quote, and may escape only \\ and \".".to_owned())
+            })?,
             None => text.to_owned(),
         };
         IdempotencyKey::try_from(text.as_str()).map(|key| Self(Some(key))).map_err(|why| refuse(format!("It {why}.")))
@@ -187,7 +189,11 @@ impl Fields {
                 serde_path_to_error::Segment::Enum { .. } | serde_path_to_error::Segment::Unknown => {}
             }
         }
-        self.errors.push(FieldError { pointer: place, detail: error.inner().to_string() });
+        // serde names what it expected by Rust's types.
+        let detail = error.inner().to_string().replace("expected i64", "expected an integer");
+        let detail =
+            detail.replace("expected f64", "expected a number").replace("expected a map", "expected an object");
+        self.errors.push(FieldError { pointer: place, detail });
         None
     }
 }

@@ -58,6 +58,19 @@ fn every_status_has_an_example_that_fits_its_schema() {
     }
 }
 
+#[test]
+fn a_status_names_the_fields_that_come_with_it() {
+    for (path, item) in DOCUMENT["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            for (status, name) in [("401", "WWW-Authenticate"), ("405", "Allow"), ("503", "Retry-After")] {
+                let response = &operation["responses"][status];
+                assert!(response.is_null() || response["headers"][name].is_object(), "{method} {path} {status} {name}");
+            }
+        }
+    }
+    assert!(DOCUMENT["paths"]["/v1/items"]["post"]["responses"]["503"].is_object());
+}
+
 /// Every required property is there and none that the schema does not know.
 fn fits(example: &Value, schema: &Value, place: &str) {
     let Some(reference) = schema["$ref"].as_str() else { return };

@@ -47,6 +47,16 @@ async fn a_reservation_is_validated(#[case] name: &str, #[case] value: Value) {
 }
 
 #[rstest]
+#[case(reservation("quantity", json!("1")), "/quantity: invalid type: string \"1\", expected an integer")]
+#[case(reservation("ttl_seconds", json!("1")), "/ttl_seconds: invalid type: string \"1\", expected a number")]
+#[case(json!([]), "The body must be an object.")]
+#[tokio::test]
+async fn what_is_wrong_is_said_without_the_words_of_a_language(#[case] body: Value, #[case] detail: &str) {
+    let api = Api::new().await;
+    assert_eq!(api.post("/v1/reservations", body).await.body["detail"], detail);
+}
+
+#[rstest]
 #[case("quantity", json!(1_000_000))]
 #[case("customer_id", json!("ü".repeat(200)))]
 #[case("customer_id", json!("'; drop table stockhold.items; -- \\ $1 \" \u{1F600}"))]
