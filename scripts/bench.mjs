@@ -8,15 +8,15 @@ import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
 import { build, checkToolchain, PROJECT } from './cargo.mjs';
-import { checkDatabaseUrl, createDatabase } from './database.mjs';
+import { checkDatabaseUrl, createDatabase, query } from './database.mjs';
 import { installPackages } from './npm.mjs';
 import { startThrowAwayPostgres } from './postgres.mjs';
 import { onStop, startProcess } from './processes.mjs';
 import { withoutKeys } from './serve.mjs';
 
-// Room for 200 clients of a baseline beside the services, no checkpoint in the middle of a measurement, and log files kept
-// for reuse at a checkpoint, as a server that has run for a while has them: making a new one stops every commit.
+// Room for 200 clients of a baseline beside the services, and no checkpoint in the middle of a measurement.
 const SETTINGS = { max_connections: 400, min_wal_size: '4GB', max_wal_size: '8GB', checkpoint_timeout: '1h' };
+const LOG_MEGABYTES = 2048;
 const EXPRESS = join(PROJECT, 'scripts', 'bench', 'express');
 
 export async function main(args) {
@@ -62,9 +62,20 @@ async function databaseServer(args) {
     const [flag, text] = at < 0 ? ['', ''] : args[at].split(/=(.*)/s);
     const rest = at < 0 ? args : args.toSpliced(at, text === undefined ? 2 : 1);
     const given = (flag && (text ?? args[at + 1])) || process.env.DATABASE_URL;
-    if (!given) return { adminUrl: (await startThrowAwayPostgres({ durable: true, settings: SETTINGS })).url, rest };
+    if (!given) return { adminUrl: await startMeasuredPostgres(), rest };
     await checkDatabaseUrl(given);
     return { adminUrl: given, rest };
+}
+
+/** Starts a new server and resolves to its URL. */
+export async function startMeasuredPostgres() {
+    const { url } = await startThrowAwayPostgres({ durable: true, settings: SETTINGS });
+    // A server that has run for a while writes its log over files that a checkpoint has kept; a new server must make each
+    // file first, and every commit waits for that.
+    await query(url, `select count(pg_logical_emit_message(false, 'bench', repeat('x', 1048576)))
+        from generate_series(1, ${LOG_MEGABYTES})`);
+    await query(url, 'checkpoint');
+    return url;
 }
 
 // Express is installed for the benchmark alone: whoever only starts the service needs none of its 70 packages.
