@@ -21,7 +21,7 @@ use stockhold_harness::{
     control::{Control, Fault},
     dialect::Dialect,
     history::{Outcome, Reason, Recorder, Request},
-    http2::{Ask, Connection, End, is_spoken},
+    http2::{Ask, Connection, End, is_spoken, load},
     race::{Options, Silent, race},
     scenario,
     target::{Keys, Target},
@@ -302,6 +302,31 @@ async fn a_race_over_http2_says_what_it_says_over_http1(
         let command = failure.reproduce.last().unwrap();
         assert!(command.starts_with("stockhold-harness replay") && command.ends_with(" --http2"), "{command}");
     }
+}
+
+/// Axum begins with a call whose body nobody reads as soon as it has the head.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_without_a_body_takes_effect_only_after_its_release() {
+    let confirmed = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&confirmed);
+    let confirm = move || {
+        counter.fetch_add(1, Ordering::SeqCst);
+        std::future::ready("{}")
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let router = axum::Router::new().route("/confirm", axum::routing::post(confirm));
+    tokio::spawn(async { axum::serve(listener, router).await.unwrap() });
+
+    let origin = Origin::parse(&url).unwrap();
+    let calls = (0..20).map(|place| (place, Ask::new(&origin, "POST", "/confirm", &[], None).unwrap())).collect();
+    let (places, armed) = load(&origin, calls, WAIT).await.pop().unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(confirmed.load(Ordering::SeqCst), 0, "confirmed before it was released");
+    armed.release().await.unwrap();
+    let answers = armed.answers(WAIT).await;
+    assert!(answers.iter().all(|answer| answer.as_ref().is_ok_and(|response| response.body == b"{}")), "{answers:?}");
+    assert_eq!((places.len(), confirmed.load(Ordering::SeqCst)), (20, 20));
 }
 
 /// The control allows 200 streams on a connection.
