@@ -101,6 +101,10 @@ pub struct Race {
     /// after Ctrl-C too, of what was raced until then. A second Ctrl-C writes nothing.
     #[arg(long, value_name = "DIR")]
     pub report: Option<std::path::PathBuf>,
+    /// Send bursts over HTTP/2: one connection to an instance, a stream a call, all of them completed by one write. `https`
+    /// negotiates it, `http` begins with it; calls outside of bursts stay on HTTP/1.1.
+    #[arg(long)]
+    pub http2: bool,
     /// First race a built-in service with a planted fault: unless it turns red, nothing green counts (exit code 5).
     #[arg(long)]
     pub require_control: bool,
@@ -194,6 +198,9 @@ pub struct Replay {
     /// Which database; a schedule needs it for its gates.
     #[command(flatten)]
     pub gated: Gated,
+    /// As for `race`: send a scenario's bursts over HTTP/2. A schedule has none.
+    #[arg(long)]
+    pub http2: bool,
     /// The result as JSON on the output stream.
     #[arg(long)]
     pub json: bool,

@@ -1,4 +1,5 @@
-//! Virtual clients: each has one connection and makes one call at a time; a crew of them makes a burst.
+//! Virtual clients: each has one connection (over HTTP/2 one stream of a burst's connection) and makes one call at a time;
+//! a crew of them makes a burst.
 //! After an unknown a client is retired, because its next call could overtake the one nobody knows about.
 
 use std::time::Instant;
@@ -7,8 +8,9 @@ use futures::future::join_all;
 use tokio::time::timeout;
 
 use crate::{
-    connection::Connection,
+    connection::{Connection, Response},
     history::{Answer, Call, Event, Outcome, Reason, Recorder, Request},
+    http2::{self, End},
     target::Target,
 };
 
@@ -136,6 +138,22 @@ impl Client {
         }
     }
 
+    /// The end of a call over HTTP/2; none where it never left.
+    fn end(&mut self, loaded: Loaded, invoked: Instant, end: Option<Result<Response, End>>) -> Call {
+        let refused = |reason| (Some(Instant::now()), None, Outcome::Refused(reason));
+        let (returned, status, outcome) = match end {
+            None => refused(Reason::Unreachable),
+            // The protocol's own "nothing happened, try again".
+            Some(Err(End::NotExecuted)) => refused(Reason::Contention),
+            Some(Err(End::Unknown(why))) => (None, None, Outcome::Unknown(why)),
+            Some(Ok(response)) => {
+                let outcome = self.target.read(&loaded.request, &response);
+                (Some(response.answered), Some(response.status), outcome)
+            }
+        };
+        self.record(loaded, invoked, returned, status, outcome)
+    }
+
     fn record(
         &mut self,
         loaded: Loaded,
@@ -203,6 +221,10 @@ impl Crew {
     /// Connects as many clients as a burst will need, so that no burst waits for a handshake.
     pub async fn warm(&mut self, count: usize) {
         self.muster(count);
+        if self.target.http2() {
+            // Its connections are a burst's own, and open before anything is released.
+            return;
+        }
         // A failure shows again, with its call, when the burst is loaded.
         join_all(self.clients.iter_mut().take(count).map(Client::warm)).await;
     }
@@ -233,6 +255,9 @@ impl Crew {
         moment: Option<Instant>,
     ) -> (Vec<Call>, Spread) {
         self.muster(requests.len());
+        if self.target.http2() {
+            return self.burst_over_http2(requests, moment).await;
+        }
         let count = requests.len();
         let loading = self.clients.iter_mut().zip(requests).map(|(client, (request, item))| client.load(request, item));
         let loaded = join_all(loading).await;
@@ -262,6 +287,52 @@ impl Crew {
         // Some servers close what rests beyond some two hundred, at a moment of their own: none of these is counted on.
         self.clients.iter_mut().skip(RESTING_MAX).for_each(|client| client.connection = None);
         let released_us = u64::try_from(spread.as_micros()).unwrap_or(u64::MAX);
+        let overlapped = overlap(&calls);
+        (calls, Spread { released_us, overlapped })
+    }
+
+    /// The same over HTTP/2, on connections of this burst's own: one to an instance, more where its limits want more.
+    /// Each is released by one write, so its calls are invoked at one instant; the spread ends with the last write.
+    async fn burst_over_http2(
+        &mut self,
+        requests: Vec<(Request, Option<String>)>,
+        moment: Option<Instant>,
+    ) -> (Vec<Call>, Spread) {
+        let (instances, wait) = (self.target.instances(), self.target.timeout());
+        let mut asks: Vec<Vec<_>> = (0..instances).map(|_| Vec::new()).collect();
+        let mut loaded = Vec::with_capacity(requests.len());
+        for (place, (request, item)) in requests.into_iter().enumerate() {
+            let instance = self.clients[place].instance % instances;
+            asks[instance].extend(self.target.ask(instance, &request).map(|ask| (place, ask)));
+            loaded.push(Loaded { id: self.target.recorder().number(), request, item });
+        }
+        let loading = asks.into_iter().enumerate();
+        let loading = loading.map(|(instance, asks)| http2::load(self.target.origin(instance), asks, wait));
+        let armed: Vec<_> = join_all(loading).await.into_iter().flatten().collect();
+        if let Some(moment) = moment {
+            tokio::time::sleep_until(moment.into()).await;
+        }
+        let began = Instant::now();
+        let mut invoked = vec![began; loaded.len()];
+        for (places, connection) in &armed {
+            let now = Instant::now();
+            places.iter().for_each(|place| invoked[*place] = now);
+            // Where it fails, the streams end without an answer.
+            let _ = connection.release().await;
+        }
+        let released_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let finishing = armed.into_iter().map(|(places, connection)| async move {
+            let answers = connection.answers(wait).await;
+            places.into_iter().zip(answers).collect::<Vec<_>>()
+        });
+        let mut ends: Vec<Option<Result<Response, End>>> = loaded.iter().map(|_| None).collect();
+        for (place, end) in join_all(finishing).await.into_iter().flatten() {
+            ends[place] = Some(end);
+        }
+        let finished = self.clients.iter_mut().zip(loaded).zip(invoked).zip(ends);
+        let calls: Vec<Call> =
+            finished.map(|(((client, loaded), invoked), end)| client.end(loaded, invoked, end)).collect();
+        self.retire(&calls);
         let overlapped = overlap(&calls);
         (calls, Spread { released_us, overlapped })
     }

@@ -13,7 +13,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use url::Url;
 
 /// A response may not be larger: an endless one must not eat the machine.
-const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub(crate) const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// Where one instance listens.
@@ -46,6 +46,22 @@ impl Origin {
             authority,
             prefix: url.path().trim_end_matches('/').to_owned(),
         })
+    }
+
+    /// Connects, and shakes hands where the URL says https, offering these protocols.
+    pub(crate) async fn connect(&self, protocols: &[&str]) -> io::Result<Stream> {
+        let tcp = TcpStream::connect((self.host.as_str(), self.port)).await?;
+        tcp.set_nodelay(true)?;
+        let Some(connector) = &self.tls else { return Ok(Stream::Plain(tcp)) };
+        let name = ServerName::try_from(self.host.clone()).map_err(io::Error::other)?;
+        let protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        Ok(Stream::Tls(Box::new(connector.with_alpn(protocols).connect(name, tcp).await?)))
+    }
+
+    /// Where a path of this instance is, in full.
+    pub(crate) fn uri(&self, path: &str) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}{}{path}", self.authority, self.prefix)
     }
 
     /// A request as bytes.
@@ -82,7 +98,8 @@ fn connector() -> Result<TlsConnector, String> {
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-enum Stream {
+/// The wire below a protocol.
+pub(crate) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
@@ -112,15 +129,7 @@ pub struct Connection {
 impl Connection {
     /// Connects, and shakes hands where the URL says https.
     pub async fn open(origin: &Origin) -> io::Result<Self> {
-        let tcp = TcpStream::connect((origin.host.as_str(), origin.port)).await?;
-        tcp.set_nodelay(true)?;
-        let stream = match &origin.tls {
-            None => Stream::Plain(tcp),
-            Some(connector) => {
-                let name = ServerName::try_from(origin.host.clone()).map_err(io::Error::other)?;
-                Stream::Tls(Box::new(connector.connect(name, tcp).await?))
-            }
-        };
+        let stream = origin.connect(&[]).await?;
         Ok(Connection { stream, received: Vec::new(), held_back: None, last_used: Instant::now(), reusable: true })
     }
 

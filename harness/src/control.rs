@@ -16,6 +16,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
     routing::{get, post},
+    serve::ListenerExt,
 };
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -82,6 +83,10 @@ impl Control {
             }
             control.urls.push(url);
             control.servers.push(tokio::spawn(async move {
+                let listener = listener.tap_io(|stream| {
+                    // Over HTTP/2 an answer is more than one write; waiting to fill a packet only delays it.
+                    let _ = stream.set_nodelay(true);
+                });
                 // It ends when the control is dropped, and has nobody to tell of an error.
                 let _ = axum::serve(listener, router(service)).await;
             }));

@@ -64,6 +64,9 @@ pub async fn replay(arguments: Replay) -> Result<Exit> {
     let parts: Vec<&str> = arguments.what.split('/').collect();
     let [name, round, seed] = parts.as_slice() else {
         let schedule = Schedule::parse(&arguments.what).map_err(anyhow::Error::msg)?;
+        if arguments.http2 {
+            bail!("a schedule sends one call at a time: --http2 is for bursts");
+        }
         let played = play(&arguments.deployment, &arguments.gated, &[schedule], 0, arguments.json).await?;
         let Some(explored) = played else { return Ok(Exit::Unreachable) };
         if arguments.json {
@@ -83,7 +86,9 @@ pub async fn replay(arguments: Replay) -> Result<Exit> {
     let run = fresh_run();
     let gated = &arguments.gated;
     let mover = mover(gated.database_url.as_deref(), gated.expire_sql.as_deref()).await?;
-    let Some((target, _)) = target(&arguments.deployment, &run, seed, arguments.json, None, mover).await? else {
+    let Some((target, _)) =
+        target(&arguments.deployment, arguments.http2, &run, seed, arguments.json, None, mover).await?
+    else {
         return Ok(Exit::Unreachable);
     };
     let options = Options {
@@ -130,7 +135,7 @@ async fn play(
     // A wrong database is told before anything is sent.
     stockhold_harness::gate::Gatehouse::open(url, tables.clone()).await.map_err(anyhow::Error::msg)?;
     let mover = mover(Some(url), gated.expire_sql.as_deref()).await?;
-    let Some((target, _)) = target(deployment, &run, seed, quiet, None, mover).await? else { return Ok(None) };
+    let Some((target, _)) = target(deployment, false, &run, seed, quiet, None, mover).await? else { return Ok(None) };
     let explorer = Explorer::stage(&target, &options, tables).await.map_err(anyhow::Error::msg)?;
     let mut progress = Bar::new(quiet, schedules.len());
     let explored = tokio::select! {

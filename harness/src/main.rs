@@ -17,6 +17,7 @@ use stockhold_harness::{
     dialect::Dialect,
     exit_code::Exit,
     history::{Event, FORMAT, Recorder},
+    http2,
     interrupt::Interrupt,
     model::Contract,
     mutants::gate,
@@ -166,9 +167,12 @@ async fn race(arguments: Race) -> Result<Exit> {
         setting.control.push(kill);
     }
     let mover = mover(arguments.database_url.as_deref(), arguments.expire_sql.as_deref()).await?;
-    let Some((target, found)) = target(&arguments.deployment, &run, seed, quiet, place.as_ref(), mover).await? else {
+    let Some((target, found)) =
+        target(&arguments.deployment, arguments.http2, &run, seed, quiet, place.as_ref(), mover).await?
+    else {
         return Ok(Exit::Unreachable);
     };
+    setting.http2 = target.http2();
     setting.urls = target.urls().to_vec();
     setting.found = found;
     let options = Options {
@@ -254,6 +258,7 @@ fn fresh_seed() -> u64 {
 /// Probes the deployment; nothing, once it has been said why, where it cannot be raced.
 async fn target(
     deployment: &Deployment,
+    http2: bool,
     run: &str,
     seed: u64,
     quiet: bool,
@@ -279,6 +284,10 @@ async fn target(
     let mut probed = None;
     for url in &deployment.urls {
         let origin = Origin::parse(url).map_err(anyhow::Error::msg)?;
+        if http2 && let Err(error) = http2::is_spoken(&origin, timeout).await {
+            eprintln!("stockhold-harness: {url}: {error}");
+            return Ok(None);
+        }
         // The first instance is asked for everything, the others only whether they are there.
         if probed.is_some() {
             if let Err(error) = probe::answers(&origin, timeout).await {
@@ -305,6 +314,7 @@ async fn target(
     };
     let recorder = recorder.context("the history file cannot be created")?;
     let target = Target::new(&deployment.urls, probed.dialect, keys, timeout, recorder).map_err(anyhow::Error::msg)?;
+    let target = if http2 { target.over_http2() } else { target };
     target.recorder().record(&Event::Run {
         format: FORMAT,
         run: run.to_owned(),

@@ -40,6 +40,8 @@ pub struct Setting {
     pub urls: Vec<String>,
     /// What the probe found.
     pub found: Vec<String>,
+    /// Whether bursts went over HTTP/2.
+    pub http2: bool,
     /// The history file, where nothing was raced and only a file was checked.
     pub checked: Option<String>,
     /// Whether the deployment's database was read.
@@ -60,6 +62,7 @@ impl Setting {
             began: Utc::now(),
             urls: Vec::new(),
             found: Vec::new(),
+            http2: false,
             checked: None,
             database: false,
             control: Vec::new(),

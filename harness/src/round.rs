@@ -491,7 +491,14 @@ impl Round {
     pub fn command(&self) -> String {
         let urls: Vec<String> =
             self.target.urls().iter().map(|url| format!("--url {}", url.trim_end_matches('/'))).collect();
-        format!("stockhold-harness replay {}/{}/{} {}", self.scenario, self.number, self.root_seed, urls.join(" "))
+        let http2 = if self.target.http2() { " --http2" } else { "" };
+        format!(
+            "stockhold-harness replay {}/{}/{} {}{http2}",
+            self.scenario,
+            self.number,
+            self.root_seed,
+            urls.join(" ")
+        )
     }
 
     /// The item's total.

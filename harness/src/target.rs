@@ -10,12 +10,14 @@ use crate::{
     connection::{Origin, Response},
     dialect::Dialect,
     history::{Outcome, Recorder, Request},
+    http2::Ask,
 };
 
 /// A deployment to be raced. Cheap to clone: all clones share one history.
 #[derive(Clone)]
 pub struct Target {
     shared: Arc<Shared>,
+    http2: bool,
 }
 
 struct Shared {
@@ -50,7 +52,18 @@ impl Target {
         }
         let origins = urls.iter().map(Origin::parse).collect::<Result<_, _>>()?;
         let urls = urls.iter().map(without_secrets).collect();
-        Ok(Target { shared: Arc::new(Shared { origins, urls, dialect, keys, timeout, recorder }) })
+        Ok(Target { shared: Arc::new(Shared { origins, urls, dialect, keys, timeout, recorder }), http2: false })
+    }
+
+    /// The same deployment, with bursts over HTTP/2; calls that are made alone stay on HTTP/1.1. Whether every instance
+    /// speaks it, `http2::is_spoken` says.
+    pub fn over_http2(self) -> Self {
+        Target { http2: true, ..self }
+    }
+
+    /// Whether bursts go over HTTP/2.
+    pub fn http2(&self) -> bool {
+        self.http2
     }
 
     /// How many instances share the deployment's database.
@@ -84,6 +97,22 @@ impl Target {
 
     /// The bytes of a request; nothing where the deployment has no such route.
     pub(crate) fn write(&self, instance: usize, request: &Request) -> Option<Vec<u8>> {
+        let origin = self.origin(instance);
+        self.written(request, |method, path, headers, body| origin.request(method, path, headers, body))
+    }
+
+    /// A request for HTTP/2; nothing where the deployment has no such route.
+    pub(crate) fn ask(&self, instance: usize, request: &Request) -> Option<Ask> {
+        let origin = self.origin(instance);
+        self.written(request, |method, path, headers, body| Ask::new(origin, method, path, headers, body).ok())
+            .flatten()
+    }
+
+    fn written<T>(
+        &self,
+        request: &Request,
+        write: impl FnOnce(&str, &str, &[(&str, &str)], Option<&str>) -> T,
+    ) -> Option<T> {
         let (method, path, body) = self.dialect().write(request)?;
         let bearer = bearer(&self.shared.keys, request);
         let mut headers = Vec::new();
@@ -93,7 +122,7 @@ impl Target {
         if let Request::Reserve { key: Some(key), .. } = request {
             headers.push(("Idempotency-Key", key.as_str()));
         }
-        Some(self.origin(instance).request(&method, &path, &headers, body.as_deref()))
+        Some(write(&method, &path, &headers, body.as_deref()))
     }
 
     pub(crate) fn read(&self, request: &Request, response: &Response) -> Outcome {

@@ -293,7 +293,11 @@ pub(super) fn not_checked(result: &RaceResult, setting: &Setting) -> Vec<String>
         list.push(
             "How the service’s own scheduler splits two plain reads of one request: that is not controlled.".to_owned(),
         );
-        list.push("HTTP/2: every call went over HTTP/1.1.".to_owned());
+        list.push(if setting.http2 {
+            "Bursts over HTTP/1.1: they went over HTTP/2, and only what is called alone over HTTP/1.1.".to_owned()
+        } else {
+            "HTTP/2: every call went over HTTP/1.1 (--http2).".to_owned()
+        });
         if setting.control.is_empty() {
             list.push("Whether this instrument can fail: no control was asked for (--require-control).".to_owned());
         }
