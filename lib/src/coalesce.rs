@@ -9,14 +9,18 @@
 //! so it serves the reservations of other processes too, and the calls on one hot item never stand in front of another's.
 //! Two items that end alike share a lane, and a statement; it bears that.
 //!
-//! Every statement runs in a task of its own: a caller that is dropped, or is not polled for a while, holds up nobody.
+//! A statement runs in a task of its own, so that a caller who is dropped, or is not polled for a while, holds up nobody. A
+//! lone call's runs in its caller's task, which costs less, until somebody waits behind it or the caller is dropped.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::future::poll_fn;
 use std::hash::Hash;
 use std::mem;
 use std::ops::Add;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Context;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
@@ -118,10 +122,65 @@ struct Shared<Operation: Coalesce> {
 }
 
 struct Traffic<Operation: Coalesce> {
-    /// A lane is here while a statement of it is under way, with the calls that wait, in the order in which they came. A
-    /// second statement would meet the first at the item's row, and both would carry fewer calls.
-    lanes: HashMap<Operation::Lane, VecDeque<Member<Operation>>>,
+    /// A lane is here while a statement of it is under way. A second statement would meet the first at the item's row, and
+    /// both would carry fewer calls.
+    lanes: HashMap<Operation::Lane, Line<Operation>>,
     done: Coalesced,
+}
+
+struct Line<Operation: Coalesce> {
+    /// The calls that wait, in the order in which they came.
+    waiting: VecDeque<Member<Operation>>,
+    /// What is under way, where a caller runs it and nobody has waited behind it yet.
+    led: Option<Led>,
+}
+
+type BoxedTurn = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A statement that its caller runs, and that anybody may send on its way in a task of its own.
+#[derive(Clone)]
+struct Led(Arc<Mutex<Option<BoxedTurn>>>);
+
+impl Led {
+    fn new(turn: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(Arc::new(Mutex::new(Some(Box::pin(turn)))))
+    }
+
+    /// Whether it has ended, and here.
+    fn poll(&self, context: &mut Context<'_>) -> bool {
+        let mut place = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Taken out, so that one that panics is not run again.
+        let Some(mut turn) = place.take() else { return false };
+        let ended = turn.as_mut().poll(context).is_ready();
+        *place = (!ended).then_some(turn);
+        ended
+    }
+
+    /// Lets it run by itself, unless it does already or has ended.
+    fn set_off(&self, runtime: &Handle) {
+        let turn = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(turn) = turn {
+            runtime.spawn(turn);
+        }
+    }
+}
+
+/// The caller that runs a statement, which runs on without it.
+struct Leader {
+    led: Led,
+    runtime: Handle,
+}
+
+impl Drop for Leader {
+    fn drop(&mut self) {
+        self.led.set_off(&self.runtime);
+    }
+}
+
+/// Where a call stands when it has entered its lane.
+enum Entered {
+    First(Leader),
+    Behind,
 }
 
 impl<Operation: Coalesce> Lanes<Operation> {
@@ -139,10 +198,20 @@ impl<Operation: Coalesce> Lanes<Operation> {
             return self.0.operation.send_alone(lane, &call).await;
         }
         let since = Instant::now();
-        let (caller, answer) = oneshot::channel();
-        self.enter(lane, Member { call, caller, since })?;
-        let answer = answer.await;
-        count_database_time(since.elapsed());
+        let (caller, mut answer) = oneshot::channel();
+        let entered = self.enter(lane, Member { call, caller, since })?;
+        // What runs in this task counts its own time.
+        let mut counted = false;
+        let answer = poll_fn(|context| {
+            if let Entered::First(leader) = &entered {
+                counted |= leader.led.poll(context);
+            }
+            Pin::new(&mut answer).poll(context)
+        })
+        .await;
+        if !counted {
+            count_database_time(since.elapsed());
+        }
         answer.unwrap_or_else(|_| Err(Error::Unavailable("the process stopped while the call was under way".into())))
     }
 
@@ -151,22 +220,33 @@ impl<Operation: Coalesce> Lanes<Operation> {
         self.0.traffic().done
     }
 
-    fn enter(&self, lane: Operation::Lane, member: Member<Operation>) -> Result<(), Error> {
+    fn enter(&self, lane: Operation::Lane, member: Member<Operation>) -> Result<Entered, Error> {
+        let runtime = Handle::current();
         let mut traffic = self.0.traffic();
         let Traffic { lanes, done } = &mut *traffic;
-        if let Some(waiting) = lanes.get_mut(&lane) {
-            if waiting.len() >= LANE_CALL_COUNT_MAX || done.waiting_count >= CALL_COUNT_MAX {
-                return Err(Error::Overloaded { what: "a place in line", waited: Duration::ZERO });
+        match lanes.entry(lane) {
+            Entry::Vacant(vacant) => {
+                let turn = Turn { shared: self.0.clone(), lane, runtime: runtime.clone() };
+                let led = Led::new(turn.run(vec![member]).in_current_span());
+                vacant.insert(Line { waiting: VecDeque::new(), led: Some(led.clone()) });
+                Ok(Entered::First(Leader { led, runtime }))
             }
-            waiting.push_back(member);
-            done.waiting_count += 1;
-            return Ok(());
+            Entry::Occupied(mut occupied) => {
+                let line = occupied.get_mut();
+                if line.waiting.len() >= LANE_CALL_COUNT_MAX || done.waiting_count >= CALL_COUNT_MAX {
+                    return Err(Error::Overloaded { what: "a place in line", waited: Duration::ZERO });
+                }
+                line.waiting.push_back(member);
+                done.waiting_count += 1;
+                let led = line.led.take();
+                // Whoever runs a turn may hold its place and want the traffic.
+                drop(traffic);
+                if let Some(led) = led {
+                    led.set_off(&runtime);
+                }
+                Ok(Entered::Behind)
+            }
         }
-        lanes.insert(lane, VecDeque::new());
-        drop(traffic);
-        let turn = Turn { shared: self.0.clone(), lane, runtime: Handle::current() };
-        tokio::spawn(turn.run(vec![member]).in_current_span());
-        Ok(())
     }
 }
 
@@ -201,7 +281,8 @@ impl<Operation: Coalesce> Traffic<Operation> {
     /// The calls that leave next, and those that have waited too long; the lane is closed when none leave.
     fn end_turn(&mut self, turn: &Turn<Operation>) -> (Option<Vec<Member<Operation>>>, Vec<Member<Operation>>) {
         let Entry::Occupied(mut lane) = self.lanes.entry(turn.lane) else { return (None, Vec::new()) };
-        let waiting = lane.get_mut();
+        let Line { waiting, led } = lane.get_mut();
+        *led = None;
         let waiting_count = waiting.len();
         let (next, too_late) = take(waiting, &turn.shared.operation, turn.shared.wait_max);
         self.done.waiting_count -= waiting_count - waiting.len();

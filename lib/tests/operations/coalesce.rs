@@ -301,6 +301,24 @@ async fn a_caller_that_is_not_polled_strands_nobody() {
     assert_eq!(fixture.counters(item.id).await.0, 6);
 }
 
+/// A lone call runs in its caller's task, and goes on without it.
+#[tokio::test]
+async fn a_lone_caller_that_is_dropped_on_its_way_takes_its_effect() {
+    let fixture = Fixture::new().await;
+    let item = fixture.item(12).await;
+    {
+        let mut call = Box::pin(fixture.inventory.reserve(new_reservation(item.id, 1, 600.0), None));
+        assert!(futures::poll!(&mut call).is_pending());
+    }
+    let taken = async {
+        while fixture.counters(item.id).await.0 == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    at_once(taken).await;
+    fixture.check_books(item.id).await;
+}
+
 /// Whoever was answered has what the answer says; whoever was dropped has it or not; nothing is there twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn callers_dropped_at_random_lose_and_double_nothing() {
