@@ -6,11 +6,14 @@
 //! Reading order: this table's words ([`Mutant`]), the table itself ([`MUTANTS`], by operation), [`deployment`],
 //! [`trial`] (what a mutant is put through), [`matrix`] (what came of it).
 
+mod batch;
 mod cancel;
 mod confirm;
+mod create_item;
 pub mod deployment;
 mod expire;
 pub mod gate;
+mod late_confirm;
 pub mod matrix;
 pub mod message;
 mod reads;
@@ -80,6 +83,7 @@ pub enum Habit {
 pub enum Kind {
     ReadModifyWrite,
     CountThenInsert,
+    SharedTwice,
     OffByOne,
     ConfirmWithoutStateCheck,
     ConfirmIgnoresExpiry,
@@ -106,6 +110,7 @@ impl Kind {
         match self {
             Kind::ReadModifyWrite => "read-modify-write",
             Kind::CountThenInsert => "count then insert",
+            Kind::SharedTwice => "shared out twice",
             Kind::OffByOne => "off by one",
             Kind::ConfirmWithoutStateCheck => "confirm without state check",
             Kind::ConfirmIgnoresExpiry => "confirm that ignores expiry",
@@ -145,11 +150,23 @@ impl Mutant {
 
     /// No fault at all, through the same wire: what is found in it is a false alarm.
     pub const CLEAN: Mutant = Mutant { name: "clean", told: "The service as it is.", ..Mutant::PLAIN };
+
+    /// The same in the statements of a batch.
+    pub const CLEAN_IN_BATCHES: Mutant = Mutant { name: "clean, in batches", coalescing: true, ..Mutant::CLEAN };
 }
 
 /// The table: every mutant, operation by operation.
-pub const MUTANTS: &[&[Mutant]] =
-    &[reserve::MUTANTS, reserve_habits::MUTANTS, confirm::MUTANTS, cancel::MUTANTS, expire::MUTANTS, reads::MUTANTS];
+pub const MUTANTS: &[&[Mutant]] = &[
+    reserve::MUTANTS,
+    reserve_habits::MUTANTS,
+    confirm::MUTANTS,
+    cancel::MUTANTS,
+    expire::MUTANTS,
+    reads::MUTANTS,
+    batch::MUTANTS,
+    late_confirm::MUTANTS,
+    create_item::MUTANTS,
+];
 
 /// Every mutant of the table.
 pub fn all() -> impl Iterator<Item = &'static Mutant> {
@@ -175,6 +192,10 @@ const STATEMENTS: &[(&str, &str)] = &[
     ("cancel", "then 'CANCELLED' else 'EXPIRED'"),
     ("expire", "due_holds as"),
     ("get_item", "    item.version,\n    item.created_at,"),
+    ("reserve_batch", "admitted_calls as materialized ("),
+    ("settle_batch", "first_calls as materialized ("),
+    ("reacquire", "reacquired as ("),
+    ("create_item", "created_item as ("),
 ];
 
 /// Nothing keeps the counters below the total.
@@ -267,6 +288,6 @@ mod tests {
     #[test]
     fn one_of_each_kind_is_chosen() {
         let kinds: Vec<&str> = one_of_each_kind().iter().map(|mutant| mutant.kind.word()).collect();
-        assert_eq!(kinds.len(), 20, "{kinds:?}");
+        assert_eq!(kinds.len(), 21, "{kinds:?}");
     }
 }

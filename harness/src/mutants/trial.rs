@@ -160,8 +160,10 @@ async fn race(
     seed: u64,
 ) -> Result<race::RaceResult, String> {
     let recorder = Recorder::start(None).map_err(|error| error.to_string())?;
-    // The contract's own words: a probe would only find them again.
-    let target = Target::new(urls, Dialect::default(), Keys::default(), CALL_TIME_MAX, recorder)?;
+    // Our contract's own words: a probe would only find them again.
+    let mut dialect = Dialect::default();
+    (dialect.behaviour.item_idempotency_key, dialect.behaviour.late_confirm_reacquires) = (true, true);
+    let target = Target::new(urls, dialect, Keys::default(), CALL_TIME_MAX, recorder)?;
     let options = Options {
         rounds,
         database_url: with_database.then(|| deployment.database_url.clone()),
@@ -178,12 +180,13 @@ fn run_id() -> String {
 /// Races the clean service through the same wires, so many times in a row, and says what was wrong: a false alarm.
 pub async fn try_clean(
     grounds: &Grounds,
+    clean: &Mutant,
     runs: u32,
     rounds: Option<u32>,
     seed: u64,
     mut told: impl FnMut(u32, Duration),
 ) -> Result<Option<String>, String> {
-    let deployment = grounds.start(&Mutant::CLEAN).await?;
+    let deployment = grounds.start(clean).await?;
     let scenarios: Vec<_> = SCENARIOS.iter().collect();
     let mut complaint = None;
     for run in 1..=runs {
