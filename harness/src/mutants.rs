@@ -45,6 +45,8 @@ pub struct Mutant {
     pub over_http: &'static [&'static str],
     /// The same where the database may be read too.
     pub with_database: &'static [&'static str],
+    /// A schedule behind gates that must turn red as well, each time it is played; none where chance is enough.
+    pub schedule: Option<&'static str>,
 }
 
 /// A change of one statement.
@@ -146,6 +148,7 @@ impl Mutant {
         scenario: "",
         over_http: &["expectation"],
         with_database: &["books"],
+        schedule: None,
     };
 
     /// No fault at all, through the same wire: what is found in it is a false alarm.
@@ -281,6 +284,8 @@ mod tests {
             assert_eq!(all().filter(|other| other.name == mutant.name).count(), 1, "{}", mutant.name);
             assert!(mutant.told.ends_with('.'), "{}", mutant.name);
             assert!(scenario::find(mutant.scenario).is_some(), "{}: {}", mutant.name, mutant.scenario);
+            let schedule = mutant.schedule.map(crate::schedule::Schedule::parse).transpose();
+            assert!(schedule.is_ok(), "{}: {schedule:?}", mutant.name);
             assert!(!mutant.edits.is_empty() || mutant.habit != Habit::None, "{}", mutant.name);
         }
     }

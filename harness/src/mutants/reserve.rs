@@ -73,6 +73,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         }],
         schema: &[TOTAL_UNCHECKED],
         scenario: "burst",
+        schedule: Some("row 3 A1 B1: reserve1,reserve1"),
         ..Mutant::PLAIN
     },
     Mutant {
@@ -115,6 +116,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         }],
         schema: &[TOTAL_UNCHECKED],
         scenario: "mixed_quantities",
+        schedule: Some("row 3 A1 B1: reserve1,reserve1"),
         ..Mutant::PLAIN
     },
     Mutant {
@@ -205,6 +207,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         ],
         schema: &[END_UNCHECKED, ZERO_UNCHECKED, TOTAL_UNCHECKED],
         scenario: "confirm_expire",
+        schedule: Some("row 3 A1~ B1: deadline | reserve2,reserve2"),
         ..Mutant::PLAIN
     },
     Mutant {
@@ -242,6 +245,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         }],
         scenario: "burst",
         over_http: &[],
+        schedule: Some("row 3 A1 B1: confirmA,reserve1"),
         ..Mutant::PLAIN
     },
 ];
