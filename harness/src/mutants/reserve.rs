@@ -137,6 +137,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         kind: Kind::FalseRefusal,
         told: "Reserve takes an item that somebody else has locked for a moment for one that is sold out.",
         edits: &[
+            // Whoever waits in the queue finds the row unlocked.
+            Edit {
+                statement: "reserve",
+                find: "        pg_advisory_xact_lock(hashtextextended(promising_request.item_id::text, 0)) as place\n",
+                replace: "        null as place\n",
+            },
             Edit {
                 statement: "reserve",
                 find: LOCK,
