@@ -74,7 +74,9 @@ fn answer(read: &Read, request: &Request, body: &Value) -> Option<Answer> {
             reservation.status.is_some().then_some(Answer::Reservation(reservation))
         }
         // The status line says it all: a 204 is an answer too.
-        Request::Confirm { .. } | Request::Cancel { .. } => Some(Answer::Reservation(reservation(read, body))),
+        Request::Confirm { .. } | Request::ConfirmLate { .. } | Request::Cancel { .. } => {
+            Some(Answer::Reservation(reservation(read, body)))
+        }
         Request::Expire => Some(Answer::Sweep(sweep(read, body))),
     }
 }

@@ -167,13 +167,13 @@ pub struct Explore {
     /// Calls of one schedule at most.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=3), value_name = "N")]
     pub calls: u8,
-    /// So many schedules: those of few calls first, then those of three in an order of the seed's.
+    /// So many schedules: those of few calls first, each kind of them in its share.
     #[arg(long, default_value_t = 600, value_name = "N")]
     pub schedules: usize,
     /// Every schedule.
     #[arg(long, conflicts_with = "schedules")]
     pub all: bool,
-    /// Where the order of the schedules of three calls comes from.
+    /// Where the order of the schedules of as many calls comes from.
     #[arg(long, value_name = "S")]
     pub seed: Option<u64>,
     /// Write every schedule with its answers to this file, ids and times aside: two runs of one seed write the same.

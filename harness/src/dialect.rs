@@ -143,6 +143,10 @@ pub struct Behaviour {
     pub exact_reasons: bool,
     /// `Idempotency-Key` is honoured.
     pub idempotency_key: bool,
+    /// It is where an item is created, too.
+    pub item_idempotency_key: bool,
+    /// A confirm that says `{"if_expired": "reacquire"}` takes the units of a lapsed hold anew, where they are free.
+    pub late_confirm_reacquires: bool,
     /// Status codes that say "not executed, try again".
     pub not_executed: Vec<u16>,
     /// The status code of a reservation that asks for too much.
@@ -162,6 +166,8 @@ impl Default for Behaviour {
             lapse_frees_at_once: true,
             exact_reasons: true,
             idempotency_key: true,
+            item_idempotency_key: false,
+            late_confirm_reacquires: false,
             not_executed: Vec::new(),
             insufficient_status: None,
             insufficient_says: None,
@@ -201,7 +207,9 @@ impl Dialect {
             Request::GetItem { item } => (&self.routes.get_item, Some(item)),
             Request::Reserve { item, .. } | Request::ReserveOdd { item, .. } => (&self.routes.reserve, Some(item)),
             Request::GetReservation { reservation } => (&self.routes.get_reservation, Some(reservation)),
-            Request::Confirm { reservation } => (&self.routes.confirm, Some(reservation)),
+            Request::Confirm { reservation } | Request::ConfirmLate { reservation } => {
+                (&self.routes.confirm, Some(reservation))
+            }
             Request::Cancel { reservation } => (&self.routes.cancel, Some(reservation)),
             Request::Expire => (&self.routes.expire, None),
         };
@@ -214,10 +222,11 @@ impl Dialect {
         let mut body = match request {
             Request::CreateItem { .. } => self.send.item_extra.clone(),
             Request::Reserve { .. } | Request::ReserveOdd { .. } => self.send.reserve_extra.clone(),
+            Request::ConfirmLate { .. } => return Some(r#"{"if_expired":"reacquire"}"#.to_owned()),
             _ => return None,
         };
         match request {
-            Request::CreateItem { name, total } => {
+            Request::CreateItem { name, total, .. } => {
                 body.insert(self.send.name.clone(), name.as_str().into());
                 body.insert(self.send.total.clone(), (*total).into());
             }

@@ -13,6 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::Contract;
 
+/// The item of calls that are no part of a round's story. No item's history has them: what they do to another item is for
+/// the scenario to judge.
+pub const ASIDE: &str = "aside";
+
 /// One call and its arguments.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "snake_case")]
@@ -23,6 +27,9 @@ pub enum Request {
         name: String,
         /// How many units it starts with.
         total: i64,
+        /// The `Idempotency-Key`, where there is one.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        key: Option<String>,
     },
     /// Reads an item.
     GetItem {
@@ -63,6 +70,11 @@ pub enum Request {
         /// Which hold.
         reservation: String,
     },
+    /// The same of a hold that has lapsed: its units are taken anew where they are free.
+    ConfirmLate {
+        /// Which hold.
+        reservation: String,
+    },
     /// Gives a hold's units back.
     Cancel {
         /// Which hold.
@@ -82,8 +94,17 @@ impl Request {
             Request::ReserveOdd { .. } => "reserve_odd",
             Request::GetReservation { .. } => "get_reservation",
             Request::Confirm { .. } => "confirm",
+            Request::ConfirmLate { .. } => "confirm_late",
             Request::Cancel { .. } => "cancel",
             Request::Expire => "expire",
+        }
+    }
+
+    /// Its `Idempotency-Key`, where there is one.
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Request::CreateItem { key, .. } | Request::Reserve { key, .. } => key.as_deref(),
+            _ => None,
         }
     }
 
@@ -92,6 +113,7 @@ impl Request {
         match self {
             Request::GetReservation { reservation }
             | Request::Confirm { reservation }
+            | Request::ConfirmLate { reservation }
             | Request::Cancel { reservation } => Some(reservation),
             _ => None,
         }
@@ -282,6 +304,13 @@ pub struct Call {
     pub status: Option<u16>,
     /// What it came to.
     pub outcome: Outcome,
+}
+
+impl Call {
+    /// The item to whose history it belongs; none for `expire`, and for what was done aside.
+    pub fn about(&self) -> Option<&str> {
+        self.item.as_deref().filter(|item| *item != ASIDE)
+    }
 }
 
 /// One line of a history file.

@@ -6,11 +6,14 @@
 //! Reading order: this table's words ([`Mutant`]), the table itself ([`MUTANTS`], by operation), [`deployment`],
 //! [`trial`] (what a mutant is put through), [`matrix`] (what came of it).
 
+mod batch;
 mod cancel;
 mod confirm;
+mod create_item;
 pub mod deployment;
 mod expire;
 pub mod gate;
+mod late_confirm;
 pub mod matrix;
 pub mod message;
 mod reads;
@@ -42,6 +45,8 @@ pub struct Mutant {
     pub over_http: &'static [&'static str],
     /// The same where the database may be read too.
     pub with_database: &'static [&'static str],
+    /// A schedule behind gates that must turn red as well, each time it is played; none where chance is enough.
+    pub schedule: Option<&'static str>,
 }
 
 /// A change of one statement.
@@ -80,6 +85,7 @@ pub enum Habit {
 pub enum Kind {
     ReadModifyWrite,
     CountThenInsert,
+    SharedTwice,
     OffByOne,
     ConfirmWithoutStateCheck,
     ConfirmIgnoresExpiry,
@@ -106,6 +112,7 @@ impl Kind {
         match self {
             Kind::ReadModifyWrite => "read-modify-write",
             Kind::CountThenInsert => "count then insert",
+            Kind::SharedTwice => "shared out twice",
             Kind::OffByOne => "off by one",
             Kind::ConfirmWithoutStateCheck => "confirm without state check",
             Kind::ConfirmIgnoresExpiry => "confirm that ignores expiry",
@@ -141,15 +148,28 @@ impl Mutant {
         scenario: "",
         over_http: &["expectation"],
         with_database: &["books"],
+        schedule: None,
     };
 
     /// No fault at all, through the same wire: what is found in it is a false alarm.
     pub const CLEAN: Mutant = Mutant { name: "clean", told: "The service as it is.", ..Mutant::PLAIN };
+
+    /// The same in the statements of a batch.
+    pub const CLEAN_IN_BATCHES: Mutant = Mutant { name: "clean, in batches", coalescing: true, ..Mutant::CLEAN };
 }
 
 /// The table: every mutant, operation by operation.
-pub const MUTANTS: &[&[Mutant]] =
-    &[reserve::MUTANTS, reserve_habits::MUTANTS, confirm::MUTANTS, cancel::MUTANTS, expire::MUTANTS, reads::MUTANTS];
+pub const MUTANTS: &[&[Mutant]] = &[
+    reserve::MUTANTS,
+    reserve_habits::MUTANTS,
+    confirm::MUTANTS,
+    cancel::MUTANTS,
+    expire::MUTANTS,
+    reads::MUTANTS,
+    batch::MUTANTS,
+    late_confirm::MUTANTS,
+    create_item::MUTANTS,
+];
 
 /// Every mutant of the table.
 pub fn all() -> impl Iterator<Item = &'static Mutant> {
@@ -175,6 +195,10 @@ const STATEMENTS: &[(&str, &str)] = &[
     ("cancel", "then 'CANCELLED' else 'EXPIRED'"),
     ("expire", "due_holds as"),
     ("get_item", "    item.version,\n    item.created_at,"),
+    ("reserve_batch", "admitted_calls as materialized ("),
+    ("settle_batch", "first_calls as materialized ("),
+    ("reacquire", "reacquired as ("),
+    ("create_item", "created_item as ("),
 ];
 
 /// Nothing keeps the counters below the total.
@@ -260,6 +284,8 @@ mod tests {
             assert_eq!(all().filter(|other| other.name == mutant.name).count(), 1, "{}", mutant.name);
             assert!(mutant.told.ends_with('.'), "{}", mutant.name);
             assert!(scenario::find(mutant.scenario).is_some(), "{}: {}", mutant.name, mutant.scenario);
+            let schedule = mutant.schedule.map(crate::schedule::Schedule::parse).transpose();
+            assert!(schedule.is_ok(), "{}: {schedule:?}", mutant.name);
             assert!(!mutant.edits.is_empty() || mutant.habit != Habit::None, "{}", mutant.name);
         }
     }
@@ -267,6 +293,6 @@ mod tests {
     #[test]
     fn one_of_each_kind_is_chosen() {
         let kinds: Vec<&str> = one_of_each_kind().iter().map(|mutant| mutant.kind.word()).collect();
-        assert_eq!(kinds.len(), 20, "{kinds:?}");
+        assert_eq!(kinds.len(), 21, "{kinds:?}");
     }
 }

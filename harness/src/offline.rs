@@ -140,24 +140,22 @@ impl File {
     /// The calls of one item: the one a violation is about, or else the one with the most.
     fn calls_to_draw(&self, violation: Option<&Violation>) -> Vec<Call> {
         let shown = violation.and_then(|violation| {
-            let about = |call: &&Call| call.item.is_some() && violation.calls.contains(&call.id);
-            self.calls.iter().find(about).and_then(|call| call.item.as_deref())
+            let about = |call: &&Call| call.about().is_some() && violation.calls.contains(&call.id);
+            self.calls.iter().find(about).and_then(Call::about)
         });
         let mut counts: HashMap<&str, usize> = HashMap::new();
-        self.calls
-            .iter()
-            .filter_map(|call| call.item.as_deref())
-            .for_each(|item| *counts.entry(item).or_default() += 1);
+        self.calls.iter().filter_map(Call::about).for_each(|item| *counts.entry(item).or_default() += 1);
         // Among equals the name decides, so that one file makes one report.
         let most = || counts.iter().max_by_key(|(item, count)| (**count, **item)).map(|(item, _)| *item);
         let item = shown.or_else(most);
-        self.calls.iter().filter(|call| call.item.as_deref() == item).cloned().collect()
+        self.calls.iter().filter(|call| call.about() == item).cloned().collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::history::ASIDE;
 
     const RUN: &str = r#"{"event":"run","format":1,"run":"r","seed":1,"instances":["http://a/"],"contract":{"repeated_confirm_is_ok":true,"repeated_cancel_is_ok":true,"lapse_frees_at_once":true,"exact_reasons":true,"ttl_is_honoured":true,"rounding_ns":0}}"#;
     const ITEM: &str = r#"{"event":"call","id":1,"client":0,"instance":0,"concerns":"i","verb":"create_item","name":"n","total":1,"invoked_ns":1,"returned_ns":2,"status":201,"outcome":{"ok":{"item":{"id":"i"}}}}"#;
@@ -184,6 +182,16 @@ mod tests {
         assert_eq!(verdict(&[RUN, ITEM, &first, &second, end]), Ok(Verdict::Broken));
         assert_eq!(verdict(&[RUN, ITEM, &first, &refused]), Ok(Verdict::Undecided));
         assert_eq!(verdict(&[RUN, ITEM, &first, &second]), Ok(Verdict::Broken));
+    }
+
+    #[test]
+    fn what_was_done_aside_is_no_part_of_any_history() {
+        let aside = |line: &str| line.replace(r#""concerns":"i""#, &format!(r#""concerns":"{ASIDE}""#));
+        let first = reserve(2, r#"{"ok":{"reservation":{"id":"a"}}}"#);
+        let second = reserve(3, r#"{"ok":{"reservation":{"id":"b"}}}"#);
+        let end = r#"{"event":"end","calls":4}"#;
+        let item_again = aside(ITEM).replace(r#""id":1,"#, r#""id":4,"#);
+        assert_eq!(verdict(&[RUN, ITEM, &first, &aside(&second), &item_again, end]), Ok(Verdict::Held));
     }
 
     #[test]

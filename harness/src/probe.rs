@@ -127,7 +127,7 @@ impl Probe<'_> {
             self.dialect.write(request).ok_or_else(|| std::io::Error::other("the dialect has no such route"))?;
         let bearer = bearer(self.keys, request);
         let mut headers: Vec<(&str, &str)> = bearer.iter().map(|bearer| ("Authorization", bearer.as_str())).collect();
-        if let Request::Reserve { key: Some(key), .. } = request {
+        if let Some(key) = request.key() {
             headers.push(("Idempotency-Key", key));
         }
         let mut connection = match self.connection.take().filter(Connection::is_warm) {
@@ -151,7 +151,8 @@ impl Probe<'_> {
     /// Creates the probe's item, in the first spelling that the deployment takes.
     async fn create(&mut self, total: i64) -> Result<String, String> {
         self.items += 1;
-        let request = Request::CreateItem { name: format!("harness {} probe {}", self.run, self.items), total };
+        let request =
+            Request::CreateItem { name: format!("harness {} probe {}", self.run, self.items), total, key: None };
         let mut last = None;
         for spelling in spellings::of_an_item(&self.dialect.send) {
             self.dialect.send = spelling;
@@ -364,6 +365,7 @@ impl Probe<'_> {
         let second = self.ask(&request).await?;
         let honoured = id(&first).is_some() && id(&first) == id(&second);
         self.dialect.behaviour.idempotency_key = honoured;
+        self.dialect.behaviour.item_idempotency_key = honoured && self.item_keys().await?;
         if !honoured {
             self.found.push("an Idempotency-Key is not honoured".to_owned());
         }
@@ -373,6 +375,19 @@ impl Probe<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether an item that is created again under one key is one item.
+    async fn item_keys(&mut self) -> Result<bool, String> {
+        let request = Request::CreateItem {
+            name: format!("harness {} probe of keys", self.run),
+            total: FEW,
+            key: Some(format!("harness-{}-probe-item", self.run)),
+        };
+        let id = |heard: &Heard| heard.outcome.item().and_then(|view| view.id.clone());
+        let first = self.ask(&request).await?;
+        let second = self.ask(&request).await?;
+        Ok(id(&first).is_some() && id(&first) == id(&second))
     }
 }
 

@@ -271,6 +271,9 @@ fn lack(round: &Round, scenario: &Scenario) -> Option<String> {
     if scenario.needs_key && !round.target().dialect().behaviour.idempotency_key {
         return Some("this deployment honours no Idempotency-Key".to_owned());
     }
+    if scenario.needs_late_confirm && !round.target().dialect().behaviour.late_confirm_reacquires {
+        return Some("this deployment confirms no lapsed hold, whatever is free".to_owned());
+    }
     None
 }
 

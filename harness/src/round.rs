@@ -11,7 +11,7 @@ use crate::{
     books::Books,
     client::{Crew, Spread},
     drawing::Drawing,
-    history::{Call, Event, Outcome, Reason, Request},
+    history::{ASIDE, Call, Event, Outcome, Reason, Request},
     hold::{Fate, Hold},
     model::{Contract, Moved},
     race::Options,
@@ -217,12 +217,21 @@ impl Round {
     /// Asks for an item; it is the round's only where the caller makes it so.
     pub(crate) async fn created(&mut self, total: i64) -> Call {
         let name = format!("harness {} {} {}", self.run, self.scenario, self.number);
-        self.crew.call(self.number as usize, Request::CreateItem { name, total }, None).await
+        self.crew.call(self.number as usize, Request::CreateItem { name, total, key: None }, None).await
     }
 
     /// One call that is no part of the round's story: about another item, or one that must not have happened.
     pub(crate) async fn aside(&mut self, instance: usize, request: Request) -> Call {
-        self.crew.call(instance, request, None).await
+        self.crew.call(instance, request, Some(ASIDE.to_owned())).await
+    }
+
+    /// Calls released together that are no part of the round's story.
+    pub(crate) async fn burst_aside(&mut self, requests: Vec<Request>) -> Vec<Call> {
+        self.crew.warm(requests.len()).await;
+        let requests = requests.into_iter().map(|request| (request, Some(ASIDE.to_owned()))).collect();
+        let (calls, spread) = self.crew.burst(requests, None).await;
+        self.findings.spreads.push(spread);
+        calls
     }
 
     fn unreachable(&self) -> String {
@@ -345,14 +354,19 @@ impl Round {
         let from_ns = self.target.recorder().now_ns();
         let calls = self.burst(requests, moment).await;
         self.raced_ns = Some((from_ns, self.target.recorder().now_ns()));
-        for call in &calls {
-            let word = format!("{} {}", call.request.verb(), outcome_word(&call.outcome));
-            *self.findings.outcomes.entry(word).or_default() += 1;
-        }
+        self.count(&calls);
         if !calls.is_empty() && calls.iter().all(|call| call.outcome.is_refused_for(Reason::Unreachable)) {
             return Err(Halt::Unreachable(self.unreachable()));
         }
         Ok(calls)
+    }
+
+    /// Counts answers of the race proper, for the table.
+    pub(crate) fn count(&mut self, calls: &[Call]) {
+        for call in calls {
+            let word = format!("{} {}", call.request.verb(), outcome_word(&call.outcome));
+            *self.findings.outcomes.entry(word).or_default() += 1;
+        }
     }
 
     /// Ends the sampler's watch and keeps what it saw.

@@ -14,6 +14,7 @@ mod confirm_confirm;
 mod confirm_deadline;
 mod confirm_expire;
 mod last_unit;
+mod late_confirm;
 mod limits;
 mod lost_answer;
 mod mixed_quantities;
@@ -36,6 +37,8 @@ pub struct Scenario {
     pub needs_deadline: bool,
     /// Whether repeats must be recognised by their `Idempotency-Key`.
     pub needs_key: bool,
+    /// Whether a lapsed hold can be confirmed after all.
+    pub needs_late_confirm: bool,
     /// What must be seen at least once, or the race did not take place.
     pub must_see: &'static [&'static str],
     /// Calls that must be under way at once in at least one round, or nothing was raced.
@@ -58,6 +61,7 @@ pub const SCENARIOS: &[Scenario] = &[
     reserve_cancel::SCENARIO,
     confirm_cancel_expire::SCENARIO,
     resale::SCENARIO,
+    late_confirm::SCENARIO,
     lost_answer::SCENARIO,
     availability::SCENARIO,
     refusals::SCENARIO,

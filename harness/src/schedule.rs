@@ -13,7 +13,7 @@
 //! '- what the gates lock: items, reservations, row, updated
 //! ```
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use crate::{gate::Kind, seed::Seed};
 
@@ -160,7 +160,8 @@ impl fmt::Display for Schedule {
     }
 }
 
-/// Every schedule of up to so many calls: those of few calls first, those of three in an order of the seed's.
+/// Every schedule of up to so many calls: those of few calls first, and among those of as many calls an order of the
+/// seed's in which every part has its share of each kind, so that a few of them already reach across the deadline.
 ///
 /// The stage is an item of 3 on which A and B hold one unit each. While both live, nothing tells them apart, so A is named
 /// first; where A lapses, B is only there to lose a unit to whoever releases one twice.
@@ -181,12 +182,28 @@ pub fn schedules(calls_max: usize, seed: &Seed) -> Vec<Schedule> {
                 staged_with(true, batches, &mut here);
             }
         }
-        if calls > 2 {
-            seed.fork("schedules", calls as u64).shuffle(&mut here);
-        }
-        all.extend(here);
+        all.extend(mixed(here, &mut seed.fork("schedules", calls as u64)));
     }
     all
+}
+
+/// The same schedules in an order of the seed's, of which every part has its share of each kind: with a deadline or
+/// without, at each gate, calls that meet and calls that do not. So each stands at the place in the whole that it has
+/// among its kind.
+fn mixed(schedules: Vec<Schedule>, seed: &mut Seed) -> Vec<Schedule> {
+    let mut kinds: BTreeMap<_, Vec<Schedule>> = BTreeMap::new();
+    for schedule in schedules {
+        let lapsing = schedule.holds.iter().any(|hold| hold.lapsing);
+        kinds.entry((lapsing, schedule.gate, schedule.batches.len())).or_default().push(schedule);
+    }
+    let mut placed = Vec::new();
+    for mut kind in kinds.into_values() {
+        seed.shuffle(&mut kind);
+        let count = kind.len() as u64;
+        placed.extend((0..).zip(kind).map(|(place, schedule)| (((2 * place + 1) << 32) / count, schedule)));
+    }
+    placed.sort_by_key(|(place, _)| *place);
+    placed.into_iter().map(|(_, schedule)| schedule).collect()
 }
 
 fn sequences(alphabet: &[Step], calls: usize) -> Vec<Vec<Step>> {
@@ -340,6 +357,33 @@ mod tests {
             assert!(parked.contains(&steps), "{sequence} is missing");
         }
         assert!(all.iter().filter(|schedule| schedule.calls() <= 2).count() > 400);
+    }
+
+    #[test]
+    fn a_few_schedules_reach_every_kind_of_pair() {
+        for seed in 0..100 {
+            let few = &schedules(3, &Seed::new(seed))[..60];
+            assert!(few.is_sorted_by_key(Schedule::calls), "few calls come first");
+            let pairs = || few.iter().filter(|schedule| schedule.calls() == 2);
+            let (lapsing, live): (Vec<&Schedule>, Vec<_>) = pairs().partition(|schedule| schedule.holds[0].lapsing);
+            assert!(lapsing.len() >= 10 && live.len() >= 3, "{} lapse, {} live", lapsing.len(), live.len());
+            for kind in Kind::ALL {
+                assert!(pairs().any(|schedule| schedule.gate == kind), "no pair stops at {kind:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_part_has_its_share_of_what_lapses() {
+        let pairs: Vec<bool> = schedules(2, &Seed::new(1))
+            .iter()
+            .filter(|schedule| schedule.calls() == 2)
+            .map(|schedule| schedule.holds[0].lapsing)
+            .collect();
+        let share = |part: &[bool]| part.iter().filter(|lapsing| **lapsing).count() as f64 / part.len() as f64;
+        for part in pairs.chunks_exact(40) {
+            assert!((share(part) - share(&pairs)).abs() < 0.15, "{} of {}", share(part), share(&pairs));
+        }
     }
 
     #[test]

@@ -119,8 +119,8 @@ impl Target {
         if let Some(bearer) = &bearer {
             headers.push(("Authorization", bearer.as_str()));
         }
-        if let Request::Reserve { key: Some(key), .. } = request {
-            headers.push(("Idempotency-Key", key.as_str()));
+        if let Some(key) = request.key() {
+            headers.push(("Idempotency-Key", key));
         }
         Some(write(&method, &path, &headers, body.as_deref()))
     }

@@ -56,7 +56,7 @@ impl Simulation {
             unknown_left: 0,
         };
         let created = Answer::Item(ItemView { id: Some(item.to_owned()), ..ItemView::default() });
-        let request = Request::CreateItem { name: "simulated".to_owned(), total };
+        let request = Request::CreateItem { name: "simulated".to_owned(), total, key: None };
         simulation.push(request, Outcome::Ok(created), 0, 1);
         simulation
     }

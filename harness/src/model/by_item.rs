@@ -16,7 +16,7 @@ pub fn by_item<'c>(calls: impl IntoIterator<Item = &'c Call>, contract: Contract
     let mut order: Vec<&str> = Vec::new();
     let mut sorted: HashMap<&str, Vec<&Call>> = HashMap::new();
     for call in calls {
-        let Some(item) = call.item.as_deref() else { continue };
+        let Some(item) = call.about() else { continue };
         if let (Request::CreateItem { total, .. }, true) = (&call.request, call.outcome.is_ok()) {
             totals.insert(item, *total);
             order.push(item);

@@ -41,6 +41,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         edits: &[Edit { statement: "cancel", find: RECHECK, replace: "" }],
         schema: &[END_UNCHECKED, STATUS_UNCHECKED, ZERO_UNCHECKED],
         scenario: "cancel_cancel",
+        schedule: Some("row 3 A1 B1: cancelA,cancelA"),
         ..Mutant::PLAIN
     },
     Mutant {
@@ -91,6 +92,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         }],
         schema: &[VERSION_UNCHECKED, TOTAL_UNCHECKED],
         scenario: "reserve_cancel",
+        schedule: Some("row 3 A1 B1: reserve1,cancelA"),
         ..Mutant::PLAIN
     },
     Mutant {

@@ -17,6 +17,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         edits: &[Edit { statement: "confirm", find: "    and decision.status = 'PENDING'\n", replace: "" }],
         schema: &[END_UNCHECKED, STATUS_UNCHECKED, ZERO_UNCHECKED, TOTAL_UNCHECKED],
         scenario: "cancel_confirm",
+        schedule: Some("row 3 A1 B1: cancelA,confirmA"),
         ..Mutant::PLAIN
     },
     Mutant {
@@ -92,6 +93,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         }],
         scenario: "confirm_confirm",
         over_http: &[],
+        schedule: Some("row 3 A1 B1: reserve1,confirmA"),
         ..Mutant::PLAIN
     },
     Mutant {

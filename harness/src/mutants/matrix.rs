@@ -8,20 +8,23 @@ use crate::{scenario::SCENARIOS, verdict::Verdict};
 /// One line a mutant: who had to find it, and who did.
 pub fn table(trials: &[Trial]) -> String {
     let mut text = format!(
-        "{:<30} {:<28} {:<22} {:<27} {:<42} {:>7}  verdict\n",
+        "{:<30} {:<28} {:<22} {:<27} {:<52} {:>7}  verdict\n",
         "mutant", "kind", "scenario", "over HTTP alone", "with the database", "time"
     );
     for trial in trials {
         let named = trial.with_database.iter().find(|cell| cell.scenario == trial.mutant.scenario);
-        let over_http =
-            if trial.mutant.over_http.is_empty() { "(unseen)".to_owned() } else { found(trial.over_http.as_ref()) };
+        let over_http = if trial.mutant.over_http.is_empty() {
+            "(unseen)".to_owned()
+        } else {
+            trial.over_http.as_ref().map_or("-".to_owned(), found)
+        };
         text.push_str(&format!(
-            "{:<30} {:<28} {:<22} {:<27} {:<42} {:>5.1} s  {}\n",
+            "{:<30} {:<28} {:<22} {:<27} {:<52} {:>5.1} s  {}\n",
             trial.mutant.name,
             trial.mutant.kind.word(),
             trial.mutant.scenario,
             over_http,
-            found(named),
+            [named, trial.behind_gates.as_ref()].into_iter().flatten().map(found).collect::<Vec<_>>().join(", "),
             trial.took.as_secs_f64(),
             if trial.complaint().is_none() { style("caught").green() } else { style("escaped").red().bold() },
         ));
@@ -29,12 +32,8 @@ pub fn table(trials: &[Trial]) -> String {
     text
 }
 
-fn found(cell: Option<&Cell>) -> String {
-    match cell {
-        None => "-".to_owned(),
-        Some(cell) if cell.verdict == Verdict::Broken => cell.layers.join(", "),
-        Some(cell) => cell.verdict.word().to_owned(),
-    }
+fn found(cell: &Cell) -> String {
+    if cell.verdict == Verdict::Broken { cell.layers.join(", ") } else { cell.verdict.word().to_owned() }
 }
 
 /// Every scenario on every mutant, a letter a layer.

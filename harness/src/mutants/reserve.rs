@@ -73,6 +73,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         }],
         schema: &[TOTAL_UNCHECKED],
         scenario: "burst",
+        schedule: Some("row 3 A1 B1: reserve1,reserve1"),
         ..Mutant::PLAIN
     },
     Mutant {
@@ -115,6 +116,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         }],
         schema: &[TOTAL_UNCHECKED],
         scenario: "mixed_quantities",
+        schedule: Some("row 3 A1 B1: reserve1,reserve1"),
         ..Mutant::PLAIN
     },
     Mutant {
@@ -135,6 +137,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         kind: Kind::FalseRefusal,
         told: "Reserve takes an item that somebody else has locked for a moment for one that is sold out.",
         edits: &[
+            // Whoever waits in the queue finds the row unlocked.
+            Edit {
+                statement: "reserve",
+                find: "        pg_advisory_xact_lock(hashtextextended(promising_request.item_id::text, 0)) as place\n",
+                replace: "        null as place\n",
+            },
             Edit {
                 statement: "reserve",
                 find: LOCK,
@@ -205,6 +213,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         ],
         schema: &[END_UNCHECKED, ZERO_UNCHECKED, TOTAL_UNCHECKED],
         scenario: "confirm_expire",
+        schedule: Some("row 3 A1~ B1: deadline | reserve2,reserve2"),
         ..Mutant::PLAIN
     },
     Mutant {
@@ -242,6 +251,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         }],
         scenario: "burst",
         over_http: &[],
+        schedule: Some("row 3 A1 B1: confirmA,reserve1"),
         ..Mutant::PLAIN
     },
 ];

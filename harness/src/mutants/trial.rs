@@ -1,4 +1,4 @@
-//! What a mutant is put through: its scenario over HTTP alone, and again with the database; and what the clean service is
+//! What a mutant is put through: its scenario over HTTP alone, and again with the database, and its schedule; and what the clean service is
 //! put through before it: every scenario.
 
 use std::time::{Duration, Instant};
@@ -7,9 +7,12 @@ use url::Url;
 
 use crate::{
     dialect::Dialect,
+    explorer::{Explorer, Watcher},
+    gate::Tables,
     history::Recorder,
     race::{self, Options, ScenarioResult, Silent},
     scenario::{self, SCENARIOS, Scenario},
+    schedule::Schedule,
     target::{Keys, Target},
     verdict::Verdict,
 };
@@ -23,6 +26,8 @@ use super::{
 const RACE_TIME_MAX: Duration = Duration::from_secs(40);
 const CALL_TIME_MAX: Duration = Duration::from_secs(10);
 const ALONE_ROUNDS: u32 = 3;
+/// The layer that a schedule is.
+const SCHEDULE: &str = "schedule";
 
 /// What came of one scenario on one mutant.
 #[derive(Clone, Debug)]
@@ -45,6 +50,8 @@ pub struct Trial {
     pub over_http: Option<Cell>,
     /// Its scenario, or every scenario, with the database.
     pub with_database: Vec<Cell>,
+    /// Its schedule behind gates, where its row has one.
+    pub behind_gates: Option<Cell>,
     /// How long it took, with its start.
     pub took: Duration,
     /// Why it could not be tried.
@@ -63,9 +70,13 @@ impl Trial {
             (self.mutant.over_http, self.over_http.as_ref(), "over HTTP alone"),
             (self.mutant.with_database, with_database, "with the database"),
         ];
-        cells.into_iter().filter(|(layers, ..)| !layers.is_empty()).find_map(|(layers, cell, how)| {
+        let raced = cells.into_iter().filter(|(layers, ..)| !layers.is_empty()).find_map(|(layers, cell, how)| {
             let Some(cell) = cell else { return Some(format!("{how}, {} was not raced", self.mutant.scenario)) };
             cell.complaint(layers).map(|what| format!("{how}, {what}"))
+        });
+        raced.or_else(|| match (self.mutant.schedule, &self.behind_gates) {
+            (Some(schedule), None) => Some(format!("behind gates, `{schedule}` was not played")),
+            (_, cell) => cell.as_ref()?.complaint(&[SCHEDULE]).map(|what| format!("behind gates, {what}")),
         })
     }
 }
@@ -89,7 +100,14 @@ impl Cell {
 /// Tries one mutant. `everything`: with every scenario, not only the one that must find it.
 pub async fn try_mutant(grounds: &Grounds, mutant: &'static Mutant, everything: bool, seed: u64) -> Trial {
     let began = Instant::now();
-    let mut trial = Trial { mutant, over_http: None, with_database: Vec::new(), took: Duration::ZERO, failure: None };
+    let mut trial = Trial {
+        mutant,
+        over_http: None,
+        with_database: Vec::new(),
+        behind_gates: None,
+        took: Duration::ZERO,
+        failure: None,
+    };
     let done = async {
         let deployment = grounds.start(mutant).await?;
         let raced = race_mutant(&deployment, &mut trial, everything, seed).await;
@@ -113,7 +131,29 @@ async fn race_mutant(deployment: &Deployment, trial: &mut Trial, everything: boo
     for scenario in SCENARIOS.iter().filter(|scenario| everything || scenario.name == named.name) {
         trial.with_database.push(cell(deployment, scenario, true, seed).await?);
     }
+    if let Some(schedule) = mutant.schedule {
+        trial.behind_gates = Some(gated(deployment, schedule, seed).await?);
+    }
     deployment.plant.rewriter.failure().map_or(Ok(()), Err)
+}
+
+/// One schedule, whatever layer finds the fault there.
+async fn gated(deployment: &Deployment, schedule: &'static str, seed: u64) -> Result<Cell, String> {
+    let (target, options) = stage(deployment, &deployment.urls, true, seed)?;
+    let explorer = Explorer::stage(&target, &options, Tables::default()).await?;
+    let explored =
+        explorer.explore(&[Schedule::parse(schedule)?], &mut Nobody).await.map_err(|halt| format!("{halt:?}"))?;
+    let failure = explored.failure.as_ref();
+    let why = failure.map_or_else(|| explored.undecided.iter().cloned().collect(), |failure| failure.what.clone());
+    let layers = failure.map(|_| SCHEDULE.to_owned()).into_iter().collect();
+    Ok(Cell { scenario: schedule, verdict: explored.verdict(), layers, why })
+}
+
+/// Nobody watches one schedule.
+struct Nobody;
+
+impl Watcher for Nobody {
+    fn played(&mut self, _: usize, _: usize) {}
 }
 
 /// A mutex in memory is a fault only where a second process is: one alone must hold, or another fault was planted.
@@ -159,15 +199,18 @@ async fn race(
     with_database: bool,
     seed: u64,
 ) -> Result<race::RaceResult, String> {
+    let (target, options) = stage(deployment, urls, with_database, seed)?;
+    race::race(&target, scenarios, &Options { rounds, ..options }, &mut Silent).await
+}
+
+fn stage(deployment: &Deployment, urls: &[Url], with_database: bool, seed: u64) -> Result<(Target, Options), String> {
     let recorder = Recorder::start(None).map_err(|error| error.to_string())?;
-    // The contract's own words: a probe would only find them again.
-    let target = Target::new(urls, Dialect::default(), Keys::default(), CALL_TIME_MAX, recorder)?;
-    let options = Options {
-        rounds,
-        database_url: with_database.then(|| deployment.database_url.clone()),
-        ..Options::new(seed, run_id())
-    };
-    race::race(&target, scenarios, &options, &mut Silent).await
+    // Our contract's own words: a probe would only find them again.
+    let mut dialect = Dialect::default();
+    (dialect.behaviour.item_idempotency_key, dialect.behaviour.late_confirm_reacquires) = (true, true);
+    let target = Target::new(urls, dialect, Keys::default(), CALL_TIME_MAX, recorder)?;
+    let database_url = with_database.then(|| deployment.database_url.clone());
+    Ok((target, Options { database_url, ..Options::new(seed, run_id()) }))
 }
 
 /// A run's id, which is part of its keys: two races of one deployment share none.
@@ -178,12 +221,13 @@ fn run_id() -> String {
 /// Races the clean service through the same wires, so many times in a row, and says what was wrong: a false alarm.
 pub async fn try_clean(
     grounds: &Grounds,
+    clean: &Mutant,
     runs: u32,
     rounds: Option<u32>,
     seed: u64,
     mut told: impl FnMut(u32, Duration),
 ) -> Result<Option<String>, String> {
-    let deployment = grounds.start(&Mutant::CLEAN).await?;
+    let deployment = grounds.start(clean).await?;
     let scenarios: Vec<_> = SCENARIOS.iter().collect();
     let mut complaint = None;
     for run in 1..=runs {
@@ -220,7 +264,23 @@ mod tests {
 
     fn complaint(over_http: Option<Cell>, with_database: Option<Cell>) -> Option<String> {
         let with_database = with_database.into_iter().collect();
-        Trial { mutant: MUTANT, over_http, with_database, took: Duration::ZERO, failure: None }.complaint()
+        trial(MUTANT, over_http, with_database).complaint()
+    }
+
+    fn trial(mutant: &'static Mutant, over_http: Option<Cell>, with_database: Vec<Cell>) -> Trial {
+        Trial { mutant, over_http, with_database, behind_gates: None, took: Duration::ZERO, failure: None }
+    }
+
+    #[test]
+    fn a_schedule_of_the_row_must_turn_red_too() {
+        const GATED: &Mutant =
+            &Mutant { over_http: &[], with_database: &[], schedule: Some("items 1: reserve1"), ..Mutant::PLAIN };
+        let mut trial = trial(GATED, None, Vec::new());
+        assert!(trial.complaint().is_some_and(|told| told.contains("was not played")));
+        trial.behind_gates = Some(cell(Verdict::Held, ""));
+        assert!(trial.complaint().is_some_and(|told| told.contains("the mutant survived")));
+        trial.behind_gates = Some(cell(Verdict::Broken, SCHEDULE));
+        assert_eq!(trial.complaint(), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use crate::{
     dialect::{Send, Unit},
-    history::Request,
+    history::{Outcome, Request},
     probe::{Heard, Mover, Probe, spellings},
 };
 
@@ -94,18 +94,20 @@ impl Probe<'_> {
     async fn lapse(&mut self, item: &str) -> Result<(), String> {
         let available = |heard: &Heard| heard.outcome.item().and_then(|view| view.available);
         let mut freed = true;
+        let mut lapsed = None;
         for soon_ms in SOON_MS {
             let (_, before) = self.numbers(item).await?;
             let ttl_ms = self.dialect.ttl_ms(40);
             let request = self.reservation(item, 5, Some(ttl_ms));
             let held = self.ask(&request).await?;
+            lapsed = held.outcome.reservation().and_then(|view| view.id.clone());
             if numeric_deadline(&held.body) {
                 self.dialect.behaviour.deadline_rounding_ms = 1_000;
             }
             if !self.dialect.short_deadlines()
                 && let Some(Mover { books, sql }) = &mut self.mover
             {
-                let id = held.outcome.reservation().and_then(|view| view.id.clone()).unwrap_or_default();
+                let id = lapsed.clone().unwrap_or_default();
                 // A statement that moves nothing shows nothing here; the first scenario that needs it tells why.
                 if books.move_deadline(sql, &id, ttl_ms).await.is_err() {
                     return Ok(());
@@ -122,6 +124,18 @@ impl Probe<'_> {
         if !freed {
             self.found.push("a lapsed hold counts until a sweep has recorded it".to_owned());
         }
+        match lapsed {
+            Some(id) if freed && self.dialect.short_deadlines() => self.late_confirm(id).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a lapsed hold whose units are free is confirmed where the caller asks for that, and only there.
+    async fn late_confirm(&mut self, reservation: String) -> Result<(), String> {
+        let plain = self.ask(&Request::Confirm { reservation: reservation.clone() }).await?;
+        let refused = matches!(plain.outcome, Outcome::Refused(_));
+        self.dialect.behaviour.late_confirm_reacquires =
+            refused && self.ask(&Request::ConfirmLate { reservation }).await?.outcome.is_ok();
         Ok(())
     }
 }

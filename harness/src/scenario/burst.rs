@@ -26,6 +26,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     rounds: 20,
     needs_deadline: false,
     needs_key: false,
+    needs_late_confirm: false,
     must_see: &[],
     overlap_min: CALLS / 4,
     play: |round| Box::pin(play(round)),

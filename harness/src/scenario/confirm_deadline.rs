@@ -33,6 +33,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     rounds: 12,
     needs_deadline: true,
     needs_key: false,
+    needs_late_confirm: false,
     must_see: &[],
     overlap_min: 2,
     play: |round| Box::pin(play(round)),

@@ -37,6 +37,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     rounds: 20,
     needs_deadline: true,
     needs_key: false,
+    needs_late_confirm: false,
     must_see: &["confirmed in time", "refused as expired"],
     overlap_min: 2,
     play: |round| Box::pin(play(round)),

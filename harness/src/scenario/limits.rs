@@ -29,6 +29,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     rounds: 2,
     needs_deadline: false,
     needs_key: false,
+    needs_late_confirm: false,
     must_see: &[],
     overlap_min: 0,
     play: |round| Box::pin(play(round)),

@@ -23,6 +23,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     rounds: 4,
     needs_deadline: false,
     needs_key: false,
+    needs_late_confirm: false,
     must_see: &[],
     overlap_min: 0,
     play: |round| Box::pin(play(round)),

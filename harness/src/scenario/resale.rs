@@ -24,6 +24,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     rounds: 8,
     needs_deadline: true,
     needs_key: false,
+    needs_late_confirm: false,
     must_see: &[],
     overlap_min: 0,
     play: |round| Box::pin(play(round)),
