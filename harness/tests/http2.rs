@@ -334,7 +334,7 @@ async fn a_call_without_a_body_takes_effect_only_after_its_release() {
 async fn more_calls_than_a_connection_allows_take_another_and_overlap_all_the_same() {
     let control = Control::start(1, None).await.unwrap();
     let mut crew = Crew::new(target(&control.urls));
-    let made = crew.call(0, Request::CreateItem { name: "an item".to_owned(), total: 1 }, None).await;
+    let made = crew.call(0, Request::CreateItem { name: "an item".to_owned(), total: 1, key: None }, None).await;
     let item = made.item.unwrap();
     let requests = (0..450).map(|_| (Request::GetItem { item: item.clone() }, Some(item.clone()))).collect();
     let (calls, spread) = crew.burst(requests, None).await;
