@@ -10,8 +10,9 @@ use crate::text::integer;
 
 const EXPIRE: Statement = Statement { name: "expire", sql: include_str!("expire.sql") };
 
-/// Holds one statement records at most: they bound how long it keeps an item locked.
-const BATCH_HOLD_COUNT_MAX: i64 = 25;
+/// Holds one statement records at most: they bound how long it keeps an item locked, and how long whoever reserves
+/// meanwhile waits for a processor.
+const BATCH_HOLD_COUNT_MAX: i64 = 10;
 
 integer! {
     /// Holds one sweep records at most: 1 to 10,000, 1,000 unless said otherwise.
