@@ -1,5 +1,6 @@
 //! A statement and its values: as parameters of the extended protocol, or as literals of the simple one.
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use sqlx::Arguments;
 use sqlx::postgres::PgArguments;
 use uuid::Uuid;
@@ -21,6 +22,7 @@ pub(crate) enum Value {
     Bytes(Option<Vec<u8>>),
     Bigint(i64),
     Double(f64),
+    Instant(Option<DateTime<Utc>>),
     Json(serde_json::Value),
 }
 
@@ -36,6 +38,7 @@ impl Statement {
                 Value::Bytes(bytes) => arguments.add(bytes),
                 Value::Bigint(value) => arguments.add(value),
                 Value::Double(value) => arguments.add(value),
+                Value::Instant(instant) => arguments.add(instant),
                 Value::Json(json) => arguments.add(sqlx::types::Json(json)),
             }
             .map_err(sqlx::Error::Encode)?;
@@ -72,11 +75,12 @@ impl Value {
                 let list: Vec<String> = values.iter().map(Uuid::to_string).collect();
                 format!("'{{{}}}'", list.join(","))
             }
-            Value::Text(None) | Value::Bytes(None) => "null".to_owned(),
+            Value::Text(None) | Value::Bytes(None) | Value::Instant(None) => "null".to_owned(),
             Value::Text(Some(text)) => quote(text),
             Value::Bytes(Some(bytes)) => quote(&hexadecimal(bytes)),
             Value::Bigint(value) => format!("'{value}'"),
             Value::Double(value) => format!("'{value}'"),
+            Value::Instant(Some(instant)) => format!("'{}'", instant.to_rfc3339_opts(SecondsFormat::Micros, true)),
             Value::Json(json) => quote(&json.to_string()),
         }
     }

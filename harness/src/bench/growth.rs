@@ -34,8 +34,8 @@ const FIRST_LAPSED_NUMBER: u64 = 0x0190_0000_0000;
 /// Reservations a second, of other items, while the sweep works: enough to see it, not enough to fill the machine.
 const RATE: f64 = 200.0;
 const CALLERS: u64 = 16;
-/// Holds that one call of the sweep records.
-const HOLDS_PER_CALL: u32 = 100;
+/// Holds that one call of the sweep records: its default.
+const HOLDS_PER_CALL: u32 = 1_000;
 const PROBE_PAUSE: Duration = Duration::from_millis(5);
 /// A sweep that is not over by then is a fault.
 const SWEEP_MAX: Duration = Duration::from_secs(1_800);

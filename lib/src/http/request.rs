@@ -131,6 +131,9 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 fn parse<T: FromFields>(bytes: &[u8]) -> Result<T, Problem> {
+    if let Some(parsed) = T::at_once(bytes) {
+        return Ok(parsed);
+    }
     let value: Value = serde_json::from_slice(bytes)
         .map_err(|error| Problem::new(Code::MalformedJson, format!("The body is not JSON: {error}.")))?;
     let Value::Object(map) = value else {
@@ -205,6 +208,11 @@ fn pointer(name: &str) -> String {
 
 /// A command read field by field, so that one answer names everything that is wrong.
 pub(crate) trait FromFields: Sized {
+    /// The command, when nothing is wrong; none says nothing. Much cheaper than the fields one by one.
+    fn at_once(_bytes: &[u8]) -> Option<Self> {
+        None
+    }
+
     /// None when a field was wrong.
     fn from_fields(fields: &mut Fields) -> Option<Self>;
 }
@@ -230,6 +238,10 @@ impl FromFields for NewItem {
 }
 
 impl FromFields for NewReservation {
+    fn at_once(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+
     fn from_fields(fields: &mut Fields) -> Option<Self> {
         let item_id = fields.required("item_id");
         let customer_id = fields.required("customer_id");

@@ -1,5 +1,6 @@
 //! Record lapsed holds as EXPIRED and give their units back.
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -52,23 +53,26 @@ struct Row {
     expired_count: i64,
     released_quantity: i64,
     busy_item_ids: Vec<Uuid>,
+    last_deadline: Option<DateTime<Utc>>,
     has_more: bool,
 }
 
 /// Batch by batch, each in a transaction of its own, until the limit is reached or nothing more is due. An item that
-/// was busy is left out of the batches that follow, so that it keeps none of the others waiting.
+/// was busy is left out of the batches that follow, so that it keeps none of the others waiting. Each batch begins at the
+/// deadline where the one before ended.
 pub(crate) async fn expire(database: &Database, options: ExpireOptions) -> Result<Expire, Error> {
     let limit = options.limit.get();
     let mut expire = Expire::default();
-    let mut busy_item_ids = Vec::new();
+    let (mut busy_item_ids, mut expires_from) = (Vec::new(), None);
     loop {
         let hold_count_max = BATCH_HOLD_COUNT_MAX.min(limit - expire.expired_count);
-        let values = [Value::Bigint(hold_count_max), Value::Uuids(busy_item_ids.clone())];
+        let values = [Value::Bigint(hold_count_max), Value::Uuids(busy_item_ids.clone()), Value::Instant(expires_from)];
         let answer = database.fetch(&EXPIRE, &values).await?;
         let row: Row = EXPIRE.decode_first(&answer)?.ok_or_else(|| EXPIRE.unexpected("no row"))?;
         expire.expired_count += row.expired_count;
         expire.released_quantity += row.released_quantity;
         busy_item_ids.extend(row.busy_item_ids);
+        expires_from = row.last_deadline;
         expire.has_more = row.has_more || !busy_item_ids.is_empty();
         let exhausted = !row.has_more || busy_item_ids.len() as i64 >= limit;
         if exhausted || expire.expired_count >= limit {

@@ -1,26 +1,32 @@
 -- Record a batch of lapsed holds as EXPIRED, oldest first, and give their units back.
 --
--- Parameters: hold_count_max bigint, at least 1; busy_item_ids uuid[], items to leave out.
+-- Parameters: hold_count_max bigint, at least 1; busy_item_ids uuid[], items to leave out; expires_from timestamptz, a
+--             deadline before which nothing is looked for, or null.
 -- Locks:      the items of the batch by ascending id, skipping those that are busy: a sweep waits for nobody, and any
 --             number may run at once. Then their holds, which nobody touches without the item's lock.
 -- Recheck:    `expired_holds` rechecks status and deadline on the newest version of each hold, against the clock that
 --             `reading` reads after the locks.
--- Outcomes:   always one row: what was expired, the items found busy, and whether more holds are due.
+-- Outcomes:   always one row: what was expired, the items found busy, the last deadline of the batch, and whether more
+--             holds are due.
 
 with request as materialized (
     select
         $1::bigint as hold_count_max,
-        $2::uuid[] as busy_item_ids
+        $2::uuid[] as busy_item_ids,
+        $3::timestamptz as expires_from
 ),
 
--- One more than asked for tells whether more are due. The clock is a scalar subquery, and so a bound of the index scan.
+-- One more than asked for tells whether more are due. The bounds are scalar subqueries, and so bounds of the index scan:
+-- until a vacuum, the index still has what earlier batches expired, and without a lower one each would walk past all of it.
 due_holds as materialized (
     select
         reservations.id,
         reservations.item_id,
+        reservations.expires_at,
         row_number() over (order by reservations.expires_at) as position
     from stockhold.reservations
     where reservations.status = 'PENDING'
+    and reservations.expires_at >= (select coalesce(expires_from, '-infinity') from request)
     and reservations.expires_at <= (select clock_timestamp())
     and reservations.item_id <> all ((select busy_item_ids from request)::uuid[])
     order by reservations.expires_at
@@ -28,7 +34,7 @@ due_holds as materialized (
 ),
 
 batch as materialized (
-    select due_holds.id, due_holds.item_id
+    select due_holds.id, due_holds.item_id, due_holds.expires_at
     from due_holds
     cross join request
     where due_holds.position <= request.hold_count_max
@@ -119,5 +125,6 @@ select
         from batch
         where batch.item_id not in (select locked_items.id from locked_items)
     ) as busy_item_ids,
+    (select max(expires_at) from batch) as last_deadline,
     (select count(*) from due_holds) > request.hold_count_max as has_more
 from request
