@@ -10,10 +10,10 @@ import { testTwoServices } from './concurrency.mjs';
 import { tryMutants } from './mutants.mjs';
 import { testServerUrl } from './postgres.mjs';
 import { isStopping, runAndRead } from './processes.mjs';
-import { exploreTwice } from './schedules.mjs';
+import { exploreAgain } from './schedules.mjs';
 
 const SHORT_RACE = ['race', '--rounds', '3'];
-const SCHEDULES = 160;
+const SCHEDULES = '160';
 // Their output passes through here, so they do not see the terminal themselves.
 const colours = process.stdout.isTTY ? { CARGO_TERM_COLOR: 'always', FORCE_COLOR: '1' } : {};
 
@@ -30,7 +30,7 @@ export async function main(args) {
         await step('cargo test', () => cargoTest(adminUrl)),
         await step('scripts', () => scriptTests(programs)),
         await step('race', () => shortRace(programs, adminUrl)),
-        await step('schedules', () => exploreTwice(programs, adminUrl, SCHEDULES)),
+        await step('schedules', () => exploreAgain(programs, adminUrl, 2, ['--schedules', SCHEDULES])),
         await step('mutants', () => shortMutants(programs, adminUrl)),
     ];
     const sum = (key) => results.reduce((total, result) => total + (result[key] ?? 0), 0);
