@@ -272,7 +272,7 @@ fn lack(round: &Round, scenario: &Scenario) -> Option<String> {
         return Some("this deployment honours no Idempotency-Key".to_owned());
     }
     if scenario.needs_late_confirm && !round.target().dialect().behaviour.late_confirm_reacquires {
-        return Some("this deployment confirms no lapsed hold, whatever is free".to_owned());
+        return Some("this deployment offers no confirm that takes a lapsed hold's units anew".to_owned());
     }
     None
 }

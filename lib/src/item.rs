@@ -18,7 +18,7 @@ text! {
 
 integer! {
     /// Units an item starts with: 1 to 1,000,000,000.
-    TotalQuantity, 1, 1_000_000_000
+    TotalQuantity, 1, 1_000_000_000, "Units."
 }
 
 /// Whatever the shop wants to keep with an item: a JSON object, without U+0000 anywhere.

@@ -14,7 +14,7 @@ text! {
 
 integer! {
     /// Units of one reservation: 1 to 1,000,000.
-    Quantity, 1, 1_000_000
+    Quantity, 1, 1_000_000, "Units."
 }
 
 /// How long a hold lives: 0.01 to 86,400 seconds, 600 unless said otherwise.

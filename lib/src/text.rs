@@ -45,9 +45,9 @@ macro_rules! text {
     };
 }
 
-/// An integer from a least to a greatest value.
+/// An integer from a least to a greatest value, and what it counts.
 macro_rules! integer {
-    ($(#[$doc:meta])* $name:ident, $min:literal, $max:literal) => {
+    ($(#[$doc:meta])* $name:ident, $min:literal, $max:literal, $what:literal) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
         #[serde(try_from = "i64")]
@@ -88,7 +88,7 @@ macro_rules! integer {
                     schemars::schema::InstanceType::Integer,
                     Self::MIN as f64,
                     Self::MAX as f64,
-                    "Units.",
+                    $what,
                 )
             }
         }

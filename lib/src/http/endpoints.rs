@@ -186,7 +186,8 @@ async fn health(State(service): State<Service>) -> Answer {
     })?;
     let migration_version =
         health.migration_version.ok_or_else(|| unavailable("The database answers; no migration was applied."))?;
-    let round_trip_ms = health.round_trip.as_secs_f64() * 1_000.0;
+    // To the microsecond.
+    let round_trip_ms = (health.round_trip.as_secs_f64() * 1e6).round() / 1e3;
     Ok(json(StatusCode::OK, &HealthBody { status: "ok", migration_version, round_trip_ms }))
 }
 

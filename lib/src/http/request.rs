@@ -53,7 +53,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Key {
         let text = value.to_str().map_err(|_| refuse("It must be visible ASCII.".to_owned()))?;
         let text = match text.strip_prefix('"') {
             Some(quoted) => unquote(quoted).ok_or_else(|| {
-                refuse("A quoted key must end with its closing quote, and may escape only \\ and \".".to_owned())
+                refuse("A quoted key is a string and nothing behind it; in it only \\ and \" are escaped.".to_owned())
             })?,
             None => text.to_owned(),
         };

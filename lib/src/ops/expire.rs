@@ -17,7 +17,7 @@ const BATCH_HOLD_COUNT_MAX: i64 = 10;
 
 integer! {
     /// Holds one sweep records at most: 1 to 10,000, 1,000 unless said otherwise.
-    SweepLimit, 1, 10_000
+    SweepLimit, 1, 10_000, "Holds."
 }
 
 impl Default for SweepLimit {
