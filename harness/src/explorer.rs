@@ -153,8 +153,8 @@ impl Explorer {
         })
     }
 
-    /// Plays every schedule twice, a third time where the two differ, up to the first that breaks something. Schedules with a deadline are left out where
-    /// none can be set.
+    /// Plays every schedule twice, a third time where the two differ, up to the first that breaks something. Schedules with
+    /// a deadline are left out where none can be set.
     pub async fn explore(mut self, schedules: &[Schedule], watcher: &mut dyn Watcher) -> Result<Explored, Halt> {
         let began = Instant::now();
         let deadlines = self.round.short_deadlines();

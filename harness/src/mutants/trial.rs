@@ -1,5 +1,5 @@
-//! What a mutant is put through: its scenario over HTTP alone, and again with the database, and its schedule; and what the clean service is
-//! put through before it: every scenario.
+//! What a mutant is put through: its scenario over HTTP alone, and again with the database, and its schedule; and what the
+//! clean service is put through before it: every scenario.
 
 use std::time::{Duration, Instant};
 

@@ -301,21 +301,29 @@ async fn a_caller_that_is_not_polled_strands_nobody() {
     assert_eq!(fixture.counters(item.id).await.0, 6);
 }
 
-/// A lone call runs in its caller's task, and goes on without it.
+/// A lone call runs in its caller's task, and goes on without it: this one has not left when its caller is dropped, because
+/// the only connection is taken.
 #[tokio::test]
 async fn a_lone_caller_that_is_dropped_on_its_way_takes_its_effect() {
     let fixture = Fixture::new().await;
-    let item = fixture.item(12).await;
+    let (busy, item) = (fixture.item(12).await, fixture.item(12).await);
+    let inventory = fixture.another(1).await;
+    let mut gate = Gate::close_item(&fixture, busy.id).await;
+    let parked = reserve(&inventory, busy.id, 1, None);
+    gate.wait_for(1).await;
     {
-        let mut call = Box::pin(fixture.inventory.reserve(new_reservation(item.id, 1, 600.0), None));
+        let mut call = Box::pin(inventory.reserve(new_reservation(item.id, 1, 600.0), None));
         assert!(futures::poll!(&mut call).is_pending());
     }
-    let taken = async {
+    assert_eq!(fixture.counters(item.id).await.0, 0);
+    gate.open().await;
+    reserved(parked.await.unwrap().unwrap());
+    at_once(async {
         while fixture.counters(item.id).await.0 == 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-    };
-    at_once(taken).await;
+    })
+    .await;
     fixture.check_books(item.id).await;
 }
 
