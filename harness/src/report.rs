@@ -4,6 +4,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use chrono::{DateTime, Utc};
@@ -85,11 +86,13 @@ pub struct Section {
     pub rows: Vec<Vec<String>>,
 }
 
-/// Where a report will stand.
+/// Where a report will stand. Clones share one fate: a report that was abandoned is never moved into place.
 #[derive(Clone, Debug)]
 pub struct Place {
     directory: PathBuf,
     unfinished: PathBuf,
+    /// Locked while the unfinished folder is made, moved or removed, so that only one of them happens at a time.
+    abandoned: Arc<Mutex<bool>>,
 }
 
 impl Place {
@@ -106,7 +109,7 @@ impl Place {
             return Err(format!("{} is no directory", parent.display()));
         }
         let unfinished = parent.join(format!(".stockhold-report-{}", uuid::Uuid::now_v7()));
-        Ok(Place { directory: directory.to_owned(), unfinished })
+        Ok(Place { directory: directory.to_owned(), unfinished, abandoned: Arc::default() })
     }
 
     /// The directory the report's own will stand in.
@@ -125,12 +128,21 @@ impl Place {
     }
 
     fn make(&self, fill: impl FnOnce(&Self) -> io::Result<()>) -> io::Result<()> {
-        fs::create_dir(&self.unfinished)?;
-        let written = fill(self).and_then(|()| fs::rename(&self.unfinished, &self.directory));
+        self.unless_abandoned(|| fs::create_dir(&self.unfinished))?;
+        let written = fill(self).and_then(|()| self.unless_abandoned(|| fs::rename(&self.unfinished, &self.directory)));
         if written.is_err() {
             self.abandon();
         }
         written
+    }
+
+    fn unless_abandoned(&self, step: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let abandoned = self.fate();
+        if *abandoned { Err(io::Error::other("the report was abandoned")) } else { step() }
+    }
+
+    fn fate(&self) -> MutexGuard<'_, bool> {
+        self.abandoned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn fill(&self, result: &RaceResult, setting: &Setting, history: History<'_>) -> io::Result<()> {
@@ -149,8 +161,11 @@ impl Place {
         Ok(())
     }
 
-    /// What could not be finished is not left behind. Whoever is still writing there may put a file into it meanwhile.
+    /// Removes the unfinished folder and forbids to move it into place. A report that stands in its place stays. The
+    /// thread that fills the folder may add a file while it is removed, so the removal is tried once for each file.
     pub fn abandon(&self) {
+        let mut abandoned = self.fate();
+        *abandoned = true;
         for _ in 0..ATTEMPTS {
             if fs::remove_dir_all(&self.unfinished).is_ok() || !self.unfinished.exists() {
                 break;

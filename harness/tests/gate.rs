@@ -1,19 +1,18 @@
 //! Gates on a real PostgreSQL: whoever would touch the item stops there, is seen to wait, and goes on in a known order.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use rstest::rstest;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use stockhold_harness::gate::{Arrival, Gatehouse, Kind, Tables};
-use tokio::{sync::Mutex, task::JoinHandle};
+use tokio::task::JoinHandle;
 
 /// A shop of an item with one unit, in a database of its own.
 struct Shop {
     admin: PgConnection,
     name: String,
     url: String,
-    done: Arc<Mutex<Vec<String>>>,
 }
 
 const SCHEMA: &str = "
@@ -36,7 +35,7 @@ impl Shop {
         url.set_path(&name);
         let mut connection = PgConnection::connect(url.as_str()).await.unwrap();
         sqlx::raw_sql(SCHEMA).execute(&mut connection).await.unwrap();
-        Shop { admin, name, url: url.to_string(), done: Arc::default() }
+        Shop { admin, name, url: url.to_string() }
     }
 
     async fn gates(&self) -> Gatehouse {
@@ -45,19 +44,29 @@ impl Shop {
     }
 
     /// One call of a service: its statements, on a connection of its own.
-    async fn call(&self, name: &str, sql: &str) -> JoinHandle<()> {
+    async fn call(&self, sql: &str) -> JoinHandle<()> {
         let mut connection = PgConnection::connect(&self.url).await.unwrap();
-        let (name, sql, done) = (name.to_owned(), sql.to_owned(), Arc::clone(&self.done));
+        let sql = sql.to_owned();
         tokio::spawn(async move {
             sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
-            done.lock().await.push(name);
         })
+    }
+
+    /// What the item's row says, with the digits that `digit` appended in the order of the commits.
+    async fn stock(&self) -> i32 {
+        let mut connection = PgConnection::connect(&self.url).await.unwrap();
+        sqlx::query_scalar("select stock from items where id = 1").fetch_one(&mut connection).await.unwrap()
     }
 
     async fn close(mut self) {
         let drop = format!("drop database {} with (force)", self.name);
         sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut self.admin).await.unwrap();
     }
+}
+
+/// An update that leaves its mark behind those of all updates before it: the row tells in which order they were served.
+fn digit(digit: u32) -> String {
+    format!("update items set stock = stock * 10 + {digit} where id = 1")
 }
 
 #[rstest]
@@ -78,9 +87,9 @@ async fn every_strategy_stops_at_the_table_gate(#[case] sql: &str) {
     let shop = Shop::open().await;
     let mut gates = shop.gates().await;
     let mut ladder = gates.close(Kind::Items, "1").await.unwrap();
-    let call = shop.call("call", sql).await;
+    let call = shop.call(sql).await;
     assert_eq!(gates.arrival(&mut ladder, &call).await, Ok(Arrival::Waits));
-    assert!(shop.done.lock().await.is_empty());
+    assert!(!call.is_finished());
     gates.open_all(ladder).await.unwrap();
     call.await.unwrap();
     shop.close().await;
@@ -92,22 +101,21 @@ async fn a_ladder_of_table_gates_lets_the_calls_go_in_the_order_of_their_arrival
     let mut gates = shop.gates().await;
     let mut calls = Vec::new();
     let mut ladder = gates.close(Kind::Items, "1").await.unwrap();
-    for number in 0..6 {
-        if number > 0 {
+    for number in 2..8 {
+        if number > 2 {
             gates.behind(&mut ladder).await.unwrap();
         }
         // Without the gates between them, the first would be the last: it sleeps before it commits.
-        let sql = format!(
-            "begin; update items set stock = stock where id = 1; select pg_sleep({}); commit",
-            0.05 - 0.01 * f64::from(number)
-        );
-        let call = shop.call(&number.to_string(), &sql).await;
+        let sleep = 0.08 - 0.01 * f64::from(number);
+        let call = shop.call(&format!("begin; {}; select pg_sleep({sleep}); commit", digit(number))).await;
         assert_eq!(gates.arrival(&mut ladder, &call).await, Ok(Arrival::Waits), "call {number}");
         calls.push(call);
     }
     gates.open_all(ladder).await.unwrap();
-    futures::future::join_all(calls).await;
-    assert_eq!(shop.done.lock().await.concat(), "012345");
+    for call in calls {
+        call.await.unwrap();
+    }
+    assert_eq!(shop.stock().await, 1_234_567);
     shop.close().await;
 }
 
@@ -119,18 +127,18 @@ async fn a_row_gate_holds_its_item_alone_and_serves_two_in_order(#[case] kind: K
     let shop = Shop::open().await;
     let mut gates = shop.gates().await;
     let mut ladder = gates.close(kind, "1").await.unwrap();
-    let first = shop.call("first", "update items set stock = stock - 1 where id = 1").await;
+    let first = shop.call(&digit(2)).await;
     assert_eq!(gates.arrival(&mut ladder, &first).await, Ok(Arrival::Waits));
-    let second = shop.call("second", "update items set stock = stock + 1 where id = 1").await;
+    let second = shop.call(&digit(3)).await;
     assert_eq!(gates.arrival(&mut ladder, &second).await, Ok(Arrival::Waits));
-    let other = shop.call("other", "update items set stock = stock - 1 where id = 2").await;
+    let other = shop.call("update items set stock = stock - 1 where id = 2").await;
     assert_eq!(gates.arrival(&mut ladder, &other).await, Ok(Arrival::Passed));
-    let reader = shop.call("reader", "select stock from items where id = 1").await;
+    let reader = shop.call("select stock from items where id = 1").await;
     assert_eq!(gates.arrival(&mut ladder, &reader).await, Ok(Arrival::Passed));
     gates.open_all(ladder).await.unwrap();
     first.await.unwrap();
     second.await.unwrap();
-    assert_eq!(shop.done.lock().await.join(" "), "other reader first second");
+    assert_eq!(shop.stock().await, 123);
     shop.close().await;
 }
 
@@ -145,16 +153,12 @@ async fn only_an_updated_row_is_rechecked_by_whoever_waited(#[case] kind: Kind, 
     let mut ladder = gates.close(kind, "1").await.unwrap();
     let sql = "create table began as select clock_timestamp() as at; \
                update items set stock = 0 where id = 1 and clock_timestamp() < (select at from began) + interval '80 ms'";
-    let call = shop.call("late", sql).await;
+    let call = shop.call(sql).await;
     assert_eq!(gates.arrival(&mut ladder, &call).await, Ok(Arrival::Waits));
     tokio::time::sleep(Duration::from_millis(120)).await;
     gates.open_all(ladder).await.unwrap();
     call.await.unwrap();
-    let mut connection = PgConnection::connect(&shop.url).await.unwrap();
-    let left: i32 =
-        sqlx::query_scalar("select stock from items where id = 1").fetch_one(&mut connection).await.unwrap();
-    assert_eq!(left, stock);
-    drop(connection);
+    assert_eq!(shop.stock().await, stock);
     shop.close().await;
 }
 
