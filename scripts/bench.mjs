@@ -1,6 +1,6 @@
 // `npm run bench`: the service measured, and the same database without it, on a new PostgreSQL that flushes every commit
 // (or on the server of DATABASE_URL or `--database-url`, whose role may create a database). Other arguments go to the
-// harness as they are: `-- --full`, `-- --part one_process --scenario hot`, `-- --help`.
+// program as they are: `-- --full`, `-- --part one_process --scenario hot`, `-- --help`.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -22,16 +22,16 @@ const EXPRESS = join(PROJECT, 'scripts', 'bench', 'express');
 export async function main(args) {
     checkToolchain();
     if (args.some((arg) => /^(--help|-h)$/.test(arg))) {
-        const programs = await build(['stockhold-harness']);
+        const programs = await build(['stockhold-bench']);
         return bench(programs, args, {});
     }
     const { adminUrl, rest } = await databaseServer(args);
-    const programs = await build(['serve', 'openapi', 'get_item', 'hot_item', 'stockhold-harness']);
+    const programs = await build(['serve', 'openapi', 'get_item', 'hot_item', 'stockhold-bench']);
     const express = await expressService();
     return benchOnDatabase(programs, adminUrl, rest, express ? ['--express', express] : []);
 }
 
-/** Measures on a new database of the server of `adminUrl`, dropped at the end. Resolves to the harness's exit code. */
+/** Measures on a new database of the server of `adminUrl`, dropped at the end. Resolves to its exit code. */
 export async function benchOnDatabase(programs, adminUrl, args, more = []) {
     const database = await createDatabase(adminUrl);
     onStop(database.drop);
@@ -50,13 +50,13 @@ export async function benchOnDatabase(programs, adminUrl, args, more = []) {
 }
 
 async function bench(programs, args, env) {
-    const { code } = await startProcess(programs['stockhold-harness'], ['bench', ...args], {
+    const { code } = await startProcess(programs['stockhold-bench'], args, {
         env: { ...withoutKeys(process.env), ...env },
     }).exited;
     return code ?? 1;
 }
 
-// The URL is kept off the harness's command line, which every account of the machine may read.
+// The URL is kept off the program's command line, which every account of the machine may read.
 async function databaseServer(args) {
     const at = args.findIndex((arg) => /^--database-url(=|$)/.test(arg));
     const [flag, text] = at < 0 ? ['', ''] : args[at].split(/=(.*)/s);

@@ -11,14 +11,14 @@ import { benchOnDatabase } from './bench.mjs';
 import { startThrowAwayPostgres } from './postgres.mjs';
 import { stopEverything } from './processes.mjs';
 
-const { STOCKHOLD_SERVE, STOCKHOLD_HARNESS } = process.env;
-const programs = { serve: STOCKHOLD_SERVE, 'stockhold-harness': STOCKHOLD_HARNESS };
+const { STOCKHOLD_SERVE, STOCKHOLD_BENCH } = process.env;
+const programs = { serve: STOCKHOLD_SERVE, 'stockhold-bench': STOCKHOLD_BENCH };
 const BRIEF = ['--seconds', '0.3', '--warm-up', '0.1', '--connections', '2'];
 
 let folder;
 let server;
 
-describe('the benchmark', { skip: !(STOCKHOLD_SERVE && STOCKHOLD_HARNESS) && 'run by `npm test`' }, () => {
+describe('the benchmark', { skip: !(STOCKHOLD_SERVE && STOCKHOLD_BENCH) && 'run by `npm test`' }, () => {
     before(async () => {
         folder = await mkdtemp(join(tmpdir(), 'stockhold-bench-'));
         server = await startThrowAwayPostgres();

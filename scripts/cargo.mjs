@@ -18,6 +18,8 @@ const PACKAGES = {
     get_item: 'stockhold-handlers',
     hot_item: 'stockhold',
     'stockhold-harness': 'stockhold-harness',
+    'stockhold-mutants': 'stockhold-mutants',
+    'stockhold-bench': 'stockhold-bench',
 };
 const EXAMPLES = ['hot_item'];
 

@@ -1,5 +1,5 @@
 // `npm run test:mutants`: plants faults in our own service, one at a time, and sees each of them found by the harness.
-// Arguments go to the harness as they are (`-- --mutant NAME`, `-- --matrix`, `-- --clean-runs 100`, `-- --list`).
+// Arguments go to the program as they are (`-- --mutant NAME`, `-- --matrix`, `-- --clean-runs 100`, `-- --list`).
 
 import { build, checkToolchain } from './cargo.mjs';
 import { testServerUrl } from './postgres.mjs';
@@ -8,14 +8,14 @@ import { runAndRead, startProcess } from './processes.mjs';
 export async function main(args) {
     checkToolchain();
     const adminUrl = await testServerUrl();
-    const programs = await build(['serve', 'stockhold-harness']);
+    const programs = await build(['serve', 'stockhold-mutants']);
     return (await tryMutants(programs, adminUrl, args)).code;
 }
 
 /** Tries mutants of the service on databases of their own. Resolves to the exit code, with the output if it is `read` here. */
 export async function tryMutants(programs, adminUrl, args, { read = false } = {}) {
-    const program = programs['stockhold-harness'];
-    const command = ['mutants', '--serve', programs.serve, ...args];
+    const program = programs['stockhold-mutants'];
+    const command = ['--serve', programs.serve, ...args];
     // Not an argument: the list of processes shows those to everybody.
     const env = { DATABASE_URL: adminUrl };
     if (read) return runAndRead(program, command, env);

@@ -12,6 +12,7 @@ import { testServerUrl } from './postgres.mjs';
 import { isStopping, runAndRead } from './processes.mjs';
 import { exploreAgain } from './schedules.mjs';
 
+const PROGRAMS = ['serve', 'stockhold-harness', 'stockhold-mutants', 'stockhold-bench'];
 const SHORT_RACE = ['race', '--rounds', '3'];
 const SCHEDULES = '160';
 // Their output passes through here, so they do not see the terminal themselves.
@@ -24,7 +25,7 @@ export async function main(args) {
     const programs = {};
     const results = [
         await step('build', async () => {
-            Object.assign(programs, await buildTests(['serve', 'stockhold-harness', 'control']));
+            Object.assign(programs, await buildTests([...PROGRAMS, 'control']));
             return {};
         }),
         await step('cargo test', () => cargoTest(adminUrl)),
@@ -77,6 +78,7 @@ async function scriptTests(programs) {
             ...colours,
             STOCKHOLD_SERVE: programs.serve ?? '',
             STOCKHOLD_HARNESS: programs['stockhold-harness'] ?? '',
+            STOCKHOLD_BENCH: programs['stockhold-bench'] ?? '',
             STOCKHOLD_CONTROL: programs.control ?? '',
             DATABASE_URL: '',
         },
@@ -103,7 +105,7 @@ async function shortRace(programs, adminUrl) {
 }
 
 async function shortMutants(programs, adminUrl) {
-    if (!programs.serve || !programs['stockhold-harness'])
+    if (!programs.serve || !programs['stockhold-mutants'])
         throw new Error('The mutants need the programs that were not built.');
     const { code, output } = await tryMutants(programs, adminUrl, ['--short'], { read: true });
     // The last word of a mutant's line in the table says what became of it.

@@ -4,7 +4,7 @@
 
 use std::io::Read;
 
-use stockhold_harness::control::{Control, Fault};
+use stockhold_harness::internal::control::{Control, Fault};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let fault = std::env::args().nth(1).map(|name| named(&name)).transpose()?;

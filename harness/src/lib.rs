@@ -1,54 +1,128 @@
 //! Races an inventory reservation API over HTTP and says, with evidence, whether it ever oversold, deducted twice or
 //! released twice.
 //!
-//! Reading order: [`history`] (what a call and its outcome are), [`connection`], [`http2`], [`client`] and [`target`]
-//! (how calls leave together), [`hold`] and [`round`] (what is known, and the quiet end in which it must add up), [`scenario`]
-//! (the races themselves), [`books`] and [`sampler`] (the database as a witness), [`race`](mod@race) (all of it, in
-//! rounds), [`explorer`] (the same calls in every order, behind gates), [`telling`] (a failure for a person), [`drawing`]
-//! and [`report`] (a run for a browser and a CI), [`mutants`] (our own service with faults in it, each of which must be
-//! found). [`bench`] measures, and shares only the connection with the rest.
+//! Eight rooms, and each imports only from those below it: `commands` (what a person types), `report` (a run for a
+//! browser and a CI), `drive` (rounds, scenarios, schedules), `database` (the deployment's rows, log and locks), `target`
+//! (its names and the wires), `control` (a faulty service of our own), `check` (whether a history can be explained) and
+//! `history` (calls and their outcomes).
 //!
-//! Nothing here is taken from the service: a second opinion must not share its bugs.
-//!
+//! `check` and `history` need no runtime, no HTTP and no database: without the default feature `race` they are all there
+//! is. Nothing here is taken from the service: a second opinion must not share its bugs.
 
 #![doc = include_str!("../README.md")]
+#![cfg_attr(
+    not(feature = "race"),
+    expect(dead_code, unused_imports, reason = "a live race records and compares what a file's check only reads")
+)]
 
-mod again;
-pub mod answers;
-pub mod bench;
-pub mod books;
-pub mod checker;
-pub mod client;
-pub mod connection;
-pub mod control;
-pub mod dam;
-pub mod dialect;
-pub mod drawing;
-pub mod exit_code;
-pub mod explorer;
-pub mod gate;
-pub mod history;
-pub mod hold;
-pub mod http2;
-pub mod interrupt;
-pub mod latency;
-pub mod model;
-pub mod mutants;
-pub mod offline;
-pub mod probe;
-mod quiet;
-pub mod race;
-mod reasons;
-pub mod report;
-pub mod round;
-pub mod sampler;
-pub mod scenario;
-pub mod schedule;
-pub mod seed;
-pub mod target;
-pub mod telling;
-pub mod terminal;
-pub mod verdict;
-pub mod witness;
+mod check;
+mod history;
 
-pub use race::race;
+#[cfg(feature = "race")]
+mod commands;
+#[cfg(feature = "race")]
+mod control;
+#[cfg(feature = "race")]
+mod database;
+#[cfg(feature = "race")]
+mod drive;
+#[cfg(feature = "race")]
+mod report;
+#[cfg(feature = "race")]
+mod target;
+
+pub use check::{
+    Checked, Limits, check_file,
+    verdict::{Verdict, Violation},
+};
+pub use history::{File, read};
+
+#[cfg(feature = "race")]
+pub use drive::{
+    options::Options,
+    race::{RaceResult, Silent, race},
+    scenarios::SCENARIOS,
+};
+#[cfg(feature = "race")]
+pub use target::{
+    deployment::{Keys, Target},
+    dialect::Dialect,
+};
+
+/// What the crates beside this one and its own tests need. No part of the public surface: it may change at any time.
+#[doc(hidden)]
+#[cfg(feature = "race")]
+pub mod internal {
+    pub use crate::commands::{deployment::fresh_seed, main};
+
+    pub mod check {
+        pub use crate::check::{
+            Limits,
+            books::{Counters, Kind, LedgerRow, Page},
+            by_item::by_item,
+            check, check_file, check_item,
+            ledger::replay,
+            model::{Act, ItemHistory, Op, States},
+            verdict::{Decision, Verdict},
+        };
+    }
+
+    pub mod control {
+        pub use crate::control::{Control, Fault, Shape};
+    }
+
+    pub mod database {
+        pub use crate::database::{
+            books::Books,
+            gate::{Arrival, Gatehouse, Kind, Tables},
+            log::Log,
+        };
+    }
+
+    pub mod drive {
+        pub use crate::drive::{
+            explorer::{Explorer, Watcher},
+            interrupt::{Interrupt, Stop},
+            options::Options,
+            race::{Observer, RaceResult, ScenarioResult, Silent, Stopped, race},
+            scenario::Scenario,
+            scenarios::{SCENARIOS, find},
+            schedule::Schedule,
+            telling::Failure,
+        };
+    }
+
+    pub mod history {
+        pub use crate::history::{
+            Answer, Call, Contract, ItemView, Moved, Outcome, Reason, Recorder, Request, ReservationView, Seed, Status,
+            read,
+        };
+    }
+
+    pub mod report {
+        pub use crate::report::{
+            exit_code::Exit,
+            junit::junit,
+            offline::result,
+            page::{THEME, html},
+            place::{History, Place},
+            setting::{Section, Setting},
+            summary::{FORMAT, summary},
+            text::xml as escaped,
+        };
+    }
+
+    pub mod target {
+        pub use crate::target::{
+            client::Crew,
+            connection::{Connection, Origin},
+            deployment::{Keys, Target},
+            dialect::{Dialect, Unit},
+            probe::{Probed, probe},
+        };
+
+        pub mod http2 {
+            pub use crate::target::http2::{Ask, Connection, End, is_spoken, load};
+        }
+    }
+}

@@ -4,7 +4,7 @@
 
 use rstest::rstest;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use stockhold_harness::books::Books;
+use stockhold_harness::internal::database::Books;
 
 const ITEM: &str = "01900000-0000-7000-8000-000000000001";
 const MIGRATION: &str = include_str!("../../migrations/0001_stockhold.sql");

@@ -7,13 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use stockhold_harness::{
-    checker::{Decision, Limits, check, check_item},
-    dialect::Dialect,
-    history::{Answer, Call, ItemView, Outcome, Reason, Request, ReservationView, Status},
-    model::{Act, Contract, ItemHistory, Op, States, by_item},
-    seed::Seed,
-    verdict::Verdict,
+use stockhold_harness::internal::{
+    check::{Act, Decision, ItemHistory, Limits, Op, States, Verdict, by_item, check, check_item},
+    history::{Answer, Call, Contract, ItemView, Outcome, Reason, Request, ReservationView, Seed, Status},
+    target::Dialect,
 };
 
 const MS: u64 = 1_000_000;
@@ -371,10 +368,7 @@ fn a_read_between_a_deadline_and_a_confirm_that_met_it_may_show_either() {
 
 #[test]
 fn a_ledger_is_replayed_row_by_row() {
-    use stockhold_harness::{
-        books::{Counters, Kind, LedgerRow, Page},
-        checker::replay::replay,
-    };
+    use stockhold_harness::internal::check::{Counters, Kind, LedgerRow, Page, replay};
     let mut simulation = Simulation::new(1, "i", 5, 1);
     let told = |id: &str| {
         Outcome::Ok(Answer::Reservation(ReservationView { id: Some(id.to_owned()), ..ReservationView::default() }))

@@ -4,14 +4,12 @@
 use std::time::Duration;
 
 use rstest::rstest;
-use stockhold_harness::{
+use stockhold_harness::internal::{
+    check::Verdict,
     control::{Control, Fault},
-    dialect::Dialect,
+    drive::{Options, RaceResult, SCENARIOS, Scenario, Silent, find, race},
     history::Recorder,
-    race::{Options, RaceResult, Silent, race},
-    scenario::{self, SCENARIOS, Scenario},
-    target::{Keys, Target},
-    verdict::Verdict,
+    target::{Dialect, Keys, Target},
 };
 
 async fn raced(fault: Option<Fault>, scenarios: &[&'static Scenario], rounds: u32) -> RaceResult {
@@ -24,7 +22,7 @@ async fn raced(fault: Option<Fault>, scenarios: &[&'static Scenario], rounds: u3
 }
 
 fn failures(result: &RaceResult) -> String {
-    let told = |row: &stockhold_harness::race::ScenarioResult| {
+    let told = |row: &stockhold_harness::internal::drive::ScenarioResult| {
         let failure = row.failure.as_ref().map(ToString::to_string).unwrap_or_default();
         format!("{} {}\n{}{}", row.scenario, row.verdict.word(), row.undecided.join("\n"), failure)
     };
@@ -68,7 +66,7 @@ async fn a_correct_service_holds() {
 #[case(Fault::PartOfAUnit, "limits")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_planted_fault_is_found(#[case] fault: Fault, #[case] scenario: &str) {
-    let scenario = scenario::find(scenario).unwrap();
+    let scenario = find(scenario).unwrap();
     let result = raced(Some(fault), &[scenario], 10).await;
     assert_eq!(result.verdict, Verdict::Broken, "{fault:?} escaped\n{}", failures(&result));
 }

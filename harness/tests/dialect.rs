@@ -4,16 +4,12 @@
 use std::time::Duration;
 
 use rstest::rstest;
-use stockhold_harness::{
-    connection::Origin,
+use stockhold_harness::internal::{
+    check::Verdict,
     control::{Control, Fault, Shape},
-    dialect::{Dialect, Unit},
+    drive::{Options, RaceResult, SCENARIOS, Silent, race},
     history::Recorder,
-    probe::{Probed, probe},
-    race::{Options, RaceResult, Silent, race},
-    scenario::SCENARIOS,
-    target::{Keys, Target},
-    verdict::Verdict,
+    target::{Dialect, Keys, Origin, Probed, Target, Unit, probe},
 };
 
 const WAIT: Duration = Duration::from_secs(10);

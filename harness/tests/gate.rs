@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rstest::rstest;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use stockhold_harness::gate::{Arrival, Gatehouse, Kind, Tables};
+use stockhold_harness::internal::database::{Arrival, Gatehouse, Kind, Tables};
 use tokio::task::JoinHandle;
 
 /// A shop of an item with one unit, in a database of its own.

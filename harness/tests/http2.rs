@@ -15,17 +15,15 @@ use std::{
 };
 
 use rstest::rstest;
-use stockhold_harness::{
-    client::Crew,
-    connection::Origin,
+use stockhold_harness::internal::{
+    check::Verdict,
     control::{Control, Fault},
-    dialect::Dialect,
+    drive::{Options, Silent, find, race},
     history::{Outcome, Reason, Recorder, Request},
-    http2::{Ask, Connection, End, is_spoken, load},
-    race::{Options, Silent, race},
-    scenario,
-    target::{Keys, Target},
-    verdict::Verdict,
+    target::{
+        Crew, Dialect, Keys, Origin, Target,
+        http2::{Ask, Connection, End, is_spoken, load},
+    },
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 
@@ -294,7 +292,7 @@ async fn a_race_over_http2_says_what_it_says_over_http1(
 ) {
     let control = Control::start(2, fault).await.unwrap();
     let options = Options { rounds: Some(6), ..Options::new(1, "test") };
-    let scenario = scenario::find(scenario).unwrap();
+    let scenario = find(scenario).unwrap();
     let result = race(&target(&control.urls), &[scenario], &options, &mut Silent).await.unwrap();
     let row = &result.scenarios[0];
     assert_eq!(result.verdict, verdict, "{:?} {:?}", row.undecided, row.failure);

@@ -8,19 +8,13 @@ use std::{
 };
 
 use rstest::rstest;
-use stockhold_harness::{
-    checker::Limits,
+use stockhold_harness::internal::{
+    check::{Limits, Verdict, check_file},
     control::{Control, Fault},
-    dialect::Dialect,
-    history::Recorder,
-    interrupt::Interrupt,
-    offline,
-    race::{Observer, Options, RaceResult, ScenarioResult, Silent, Stopped, race},
+    drive::{Failure, Interrupt, Observer, Options, RaceResult, Scenario, ScenarioResult, Silent, Stopped, find, race},
+    history::{Recorder, read},
     report::{self, History, Place, Section, Setting},
-    scenario::{self, Scenario},
-    target::{Keys, Target},
-    telling::Failure,
-    verdict::Verdict,
+    target::{Dialect, Keys, Target},
 };
 
 async fn target(control: &Control, recorder: Recorder) -> Target {
@@ -30,7 +24,7 @@ async fn target(control: &Control, recorder: Recorder) -> Target {
 async fn raced(fault: Option<Fault>, names: &[&str]) -> (RaceResult, Target) {
     let control = Control::start(2, fault).await.unwrap();
     let target = target(&control, Recorder::nameless(&std::env::temp_dir()).unwrap()).await;
-    let scenarios: Vec<_> = names.iter().filter_map(|name| scenario::find(name)).collect();
+    let scenarios: Vec<_> = names.iter().filter_map(|name| find(name)).collect();
     let options = Options { rounds: Some(2), ..Options::new(1, "test") };
     let result = race(&target, &scenarios, &options, &mut Silent).await.unwrap();
     target.recorder().finish().unwrap();
@@ -275,12 +269,12 @@ async fn what_cannot_be_written_leaves_nothing_behind() {
 }
 
 /// Stops the race once it has seen a round.
-struct Impatient(Option<stockhold_harness::interrupt::Stop>);
+struct Impatient(Option<stockhold_harness::internal::drive::Stop>);
 
 impl Observer for Impatient {
     fn begins(&mut self, _: &Scenario, _: u32) {}
     fn played(&mut self, _: u32) {
-        self.0.take().iter().for_each(stockhold_harness::interrupt::Stop::stop);
+        self.0.take().iter().for_each(stockhold_harness::internal::drive::Stop::stop);
     }
     fn ended(&mut self, _: &ScenarioResult) {}
 }
@@ -296,7 +290,7 @@ async fn an_interrupted_race_keeps_what_it_saw_and_never_counts_as_held(
     let control = Control::start(2, fault).await.unwrap();
     let target = target(&control, Recorder::start(None).unwrap()).await;
     let (stop, interrupt) = Interrupt::new();
-    let scenarios = ["last_unit", "burst"].map(|name| scenario::find(name).unwrap());
+    let scenarios = ["last_unit", "burst"].map(|name| find(name).unwrap());
     let options = Options { rounds: Some(50), interrupt, ..Options::new(1, "test") };
     let result = race(&target, &scenarios, &options, &mut Impatient(Some(stop))).await.unwrap();
     assert_eq!(result.verdict, expected);
@@ -351,8 +345,8 @@ async fn ctrl_c_writes_a_whole_report_of_what_was_played(#[case] signal: &str) {
     assert_eq!(names(&directory), FILES);
     let summary = std::fs::read_to_string(directory.join("summary.json")).unwrap();
     assert!(summary.contains("interrupted in round 1 of burst"), "{summary}");
-    let history = offline::read(std::fs::File::open(directory.join("history.jsonl")).unwrap()).unwrap();
-    assert!(history.check(Limits::default()).verdict <= Verdict::Undecided);
+    let history = read(std::fs::File::open(directory.join("history.jsonl")).unwrap()).unwrap();
+    assert!(check_file(&history, Limits::default()).verdict <= Verdict::Undecided);
 }
 
 #[cfg(unix)]

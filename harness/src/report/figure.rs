@@ -6,8 +6,10 @@ use std::{collections::HashMap, fmt::Write as _};
 use maud::{Markup, PreEscaped, html};
 use serde::Serialize;
 
-use super::text::{counted, grouped, ms, script_json, spelt_out};
-use crate::drawing::{Bar, Drawing, Kind};
+use crate::{
+    drive::drawing::{Bar, Drawing, Kind},
+    report::text::{counted, grouped, ms, script_json, spelt_out},
+};
 
 /// Up to so many calls, the shortest is still a pixel wide; beyond, short calls add up to a shade.
 const TICKED_MAX: usize = 2_000;
@@ -28,7 +30,7 @@ const KINDS: [(Kind, &str, &str, f64); 4] = [
 ];
 
 /// The drawing of a round, with everything a script needs to look closer.
-pub(super) fn figure(drawing: &Drawing, id: &str) -> Markup {
+pub fn figure(drawing: &Drawing, id: &str) -> Markup {
     let (from, to) = view(drawing);
     let lane_px = (420.0 / drawing.lanes.max(1) as f64).clamp(2.5, 16.0);
     html! {

@@ -1,10 +1,10 @@
 //! JUnit XML as CI servers read it: one suite, a test case a scenario; broken is a failure, undecided an error, never a
 //! pass. The elements and their order are those that Jenkins, GitLab and GitHub's readers have in common.
 
-use super::{Setting, page::evidence_level, text::xml};
 use crate::{
-    race::{RaceResult, ScenarioResult},
-    verdict::Verdict,
+    check::verdict::Verdict,
+    drive::race::{RaceResult, ScenarioResult},
+    report::{setting::Setting, text::xml, words::evidence_level},
 };
 
 /// The whole file.

@@ -2,19 +2,17 @@
 
 use maud::{Markup, html};
 
-use super::{
-    figure::figure,
-    page::{fact, glyph, spread, wide_fact, word},
-    text::{grouped, ms, spelt_out},
-};
 use crate::{
-    race::ScenarioResult,
-    scenario::{self, Scenario},
-    telling::Failure,
+    drive::{race::ScenarioResult, scenario::Scenario, scenarios, telling::Failure},
+    report::{
+        figure::figure,
+        text::{grouped, ms, spelt_out},
+        words::{fact, glyph, spread, wide_fact, word},
+    },
 };
 
 /// What broke: the sentence, the moment, the calls, the drawing, and how to see it again.
-pub(super) fn failure(row: &ScenarioResult) -> Markup {
+pub fn failure(row: &ScenarioResult) -> Markup {
     let Some(failure) = &row.failure else { return Markup::default() };
     let id = format!("broken-{}", row.scenario);
     html! {
@@ -22,7 +20,7 @@ pub(super) fn failure(row: &ScenarioResult) -> Markup {
             h2 id=(id) {
                 (glyph("broken"))
                 (row.scenario) " broke"
-                @if scenario::find(row.scenario).is_some() { " in round " (failure.round) }
+                @if scenarios::find(row.scenario).is_some() { " in round " (failure.round) }
             }
             p.sentence { (spelt_out(&failure.what)) }
             dl.facts {
@@ -85,8 +83,8 @@ fn reproduce(failure: &Failure) -> Markup {
 }
 
 /// A race in words, and one of its rounds. What broke is drawn where it is told, and not twice.
-pub(super) fn race(row: &ScenarioResult, open: bool) -> Markup {
-    let played = scenario::find(row.scenario);
+pub fn race(row: &ScenarioResult, open: bool) -> Markup {
+    let played = scenarios::find(row.scenario);
     let answers =
         if played.is_some() { "Answers of the race proper, all rounds together" } else { "Answers, all together" };
     let most = row.outcomes.values().copied().max().unwrap_or(0).max(1);

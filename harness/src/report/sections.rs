@@ -2,12 +2,15 @@
 
 use maud::{Markup, html};
 
-use super::{
-    Section, Setting,
-    page::{audited, glyph},
-    text::{grouped, ms, spelt_out},
+use crate::{
+    drive::kill::Kill,
+    drive::race::RaceResult,
+    report::{
+        setting::{Section, Setting},
+        text::{grouped, ms, spelt_out},
+        words::{audited, glyph},
+    },
 };
-use crate::{control::Kill, race::RaceResult};
 
 /// A table of words. On a phone its rows stand below each other, each cell with its column's name; so that it is a table
 /// even then, each part says what it is.
@@ -43,7 +46,7 @@ fn text(text: &str) -> Markup {
 }
 
 /// A table as it was given.
-pub(super) fn section(section: &Section, number: usize) -> Markup {
+pub fn section(section: &Section, number: usize) -> Markup {
     let id = format!("section-{number}");
     let columns: Vec<&str> = section.columns.iter().map(String::as_str).collect();
     let rows: Vec<Vec<Markup>> = section.rows.iter().map(|row| row.iter().map(|cell| text(cell)).collect()).collect();
@@ -57,7 +60,7 @@ pub(super) fn section(section: &Section, number: usize) -> Markup {
 }
 
 /// How long calls took, by verb.
-pub(super) fn latency(result: &RaceResult) -> Markup {
+pub fn latency(result: &RaceResult) -> Markup {
     let quantiles = result.latencies.quantiles();
     html! {
         @if !quantiles.is_empty() {
@@ -93,7 +96,7 @@ pub(super) fn latency(result: &RaceResult) -> Markup {
 }
 
 /// What came of the control's planted faults.
-pub(super) fn control(kills: &[Kill]) -> Markup {
+pub fn control(kills: &[Kill]) -> Markup {
     let row = |kill: &Kill| {
         let found = match &kill.found_by {
             Some(layer) => html! { span.verdict.held { (glyph("held")) (layer) } },
@@ -117,7 +120,7 @@ pub(super) fn control(kills: &[Kill]) -> Markup {
 }
 
 /// Which evidence this run had, and what each kind proves and does not.
-pub(super) fn evidence(result: &RaceResult, setting: &Setting) -> Markup {
+pub fn evidence(result: &RaceResult, setting: &Setting) -> Markup {
     let sum =
         |of: fn(&(usize, usize)) -> usize| result.scenarios.iter().map(|row| of(&row.samples) as u64).sum::<u64>();
     let (http, sql) = (sum(|samples| samples.0), sum(|samples| samples.1));

@@ -2,8 +2,13 @@
 
 use serde::Serialize;
 
-use super::{Section, Setting, page::not_checked};
-use crate::{control::Kill, race::RaceResult};
+use crate::{
+    drive::{kill::Kill, race::RaceResult},
+    report::{
+        setting::{Section, Setting},
+        words::{audited, not_checked},
+    },
+};
 
 /// The format of `summary.json`: another number where a field has gone or means something else.
 pub const FORMAT: u32 = 1;
@@ -42,7 +47,7 @@ pub fn summary(result: &RaceResult, setting: &Setting) -> serde_json::Result<Str
         evidence: Evidence {
             http: true,
             database: setting.database,
-            ledger: super::page::audited(result),
+            ledger: audited(result),
             control: !setting.control.is_empty(),
         },
         control: &setting.control,

@@ -1,7 +1,7 @@
 //! Text that others wrote, made fit to be shown: what a terminal, a page or a parser would obey is spelt out.
 
 /// Control characters, and those that turn the direction of writing or are no characters at all, as `\u{…}`.
-pub(super) fn spelt_out(text: &str) -> String {
+pub fn spelt_out(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for letter in text.chars() {
         if is_obeyed(letter) {
@@ -22,7 +22,7 @@ fn is_obeyed(letter: char) -> bool {
 }
 
 /// For XML, in text and in attributes alike: a line's end would be read as a space there.
-pub(crate) fn xml(text: &str) -> String {
+pub fn xml(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in spelt_out(text).chars() {
         match letter {
@@ -40,13 +40,13 @@ pub(crate) fn xml(text: &str) -> String {
 }
 
 /// JSON inside a script element: nothing in it can end the element.
-pub(super) fn script_json(value: &impl serde::Serialize) -> String {
+pub fn script_json(value: &impl serde::Serialize) -> String {
     let json = serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned());
     json.replace('<', "\\u003c").replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029")
 }
 
 /// Microseconds as milliseconds, with as many digits as say something.
-pub(super) fn ms(us: u64) -> String {
+pub fn ms(us: u64) -> String {
     let ms = us as f64 / 1_000.0;
     match us {
         0 => "0 ms".to_owned(),
@@ -59,12 +59,12 @@ pub(super) fn ms(us: u64) -> String {
 }
 
 /// A count and its noun.
-pub(super) fn counted(count: usize, one: &str, many: &str) -> String {
+pub fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{} {}", grouped(count as u64), if count == 1 { one } else { many })
 }
 
 /// Digits in threes.
-pub(super) fn grouped(number: u64) -> String {
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {

@@ -1,0 +1,118 @@
+//! `race`: scenarios against a deployment, and the report of it.
+
+use anyhow::{Context, Result};
+
+use crate::{
+    commands::{
+        cli::Race,
+        deployment::{fresh_run, fresh_seed, mover, target},
+        output::{exit, say},
+        signals,
+    },
+    database::books::Books,
+    drive::{
+        interrupt::Interrupt,
+        kill,
+        options::Options,
+        race as racing,
+        scenario::Scenario,
+        scenarios::{self, SCENARIOS},
+    },
+    report::{
+        exit_code::Exit,
+        place::{History, Place},
+        setting::Setting,
+        terminal::{self, Progress},
+    },
+};
+
+/// Races scenarios, prints the table, and writes a report where one is wanted.
+pub async fn race(arguments: Race) -> Result<Exit> {
+    let scenarios = chosen(&arguments.scenarios)?;
+    let seed = arguments.seed.unwrap_or_else(fresh_seed);
+    let run = fresh_run();
+    let quiet = arguments.quiet || arguments.json;
+    let place = arguments.report.as_deref().map(Place::vacant).transpose().map_err(anyhow::Error::msg)?;
+    if let Some(url) = &arguments.database_url {
+        // A wrong one is told before anything is raced or written.
+        Books::open(url).await.map_err(anyhow::Error::msg)?;
+    }
+    let mut setting = Setting::new(run.clone());
+    setting.database = arguments.database_url.is_some();
+    setting.left_out = left_out(&scenarios);
+    if arguments.require_control {
+        let kill = kill::turns_red(seed).await.map_err(anyhow::Error::msg)?;
+        if kill.found_by.is_none() {
+            eprintln!("stockhold-harness: the control did not fail: the instrument itself is in doubt");
+            return Ok(Exit::ControlHeld);
+        }
+        setting.control.push(kill);
+    }
+    let mover = mover(arguments.database_url.as_deref(), arguments.expire_sql.as_deref()).await?;
+    let Some((target, found)) =
+        target(&arguments.deployment, arguments.http2, &run, seed, quiet, place.as_ref(), mover).await?
+    else {
+        return Ok(Exit::Unreachable);
+    };
+    setting.http2 = target.http2();
+    setting.urls = target.urls().to_vec();
+    setting.found = found;
+    let options = Options {
+        rounds: arguments.rounds,
+        database_url: arguments.database_url,
+        expire_sql: arguments.expire_sql,
+        witness: arguments.witness,
+        skipping_is_fine: arguments.scenarios.is_empty(),
+        interrupt: interrupt(place.clone())?,
+        ..Options::new(seed, run)
+    };
+    let mut progress = Progress::new(quiet);
+    let result = racing::race(&target, &scenarios, &options, &mut progress).await.map_err(anyhow::Error::msg)?;
+    target.recorder().finish().map_err(anyhow::Error::msg)?;
+    if let Some(place) = &place {
+        place.write(&result, &setting, History::Recorded(target.recorder())).context("the report cannot be written")?;
+    }
+    if arguments.json {
+        say(&format!("{}\n", serde_json::to_string_pretty(&result)?));
+    } else {
+        say(&terminal::table(&result));
+    }
+    if let Some(stopped) = &result.stopped {
+        eprintln!("stockhold-harness: {}", stopped.why);
+    }
+    Ok(exit(&result))
+}
+
+/// Stops the race at the first Ctrl-C (or the request of a CI that ends a job), so that what was seen is still told; the
+/// second one ends everything, and what was being written goes with it.
+fn interrupt(place: Option<Place>) -> Result<Interrupt> {
+    let (stop, interrupt) = Interrupt::new();
+    let mut signals = signals::Signals::listen().context("Ctrl-C cannot be listened to")?;
+    tokio::spawn(async move {
+        signals.next().await;
+        stop.stop();
+        signals.next().await;
+        place.iter().for_each(Place::abandon);
+        eprintln!("stockhold-harness: interrupted twice; what was not written by now is not written");
+        std::process::exit(Exit::Undecided.code().into());
+    });
+    Ok(interrupt)
+}
+
+fn left_out(scenarios: &[&'static Scenario]) -> Vec<&'static str> {
+    let chosen = |name: &str| scenarios.iter().any(|scenario| scenario.name == name);
+    SCENARIOS.iter().map(|scenario| scenario.name).filter(|name| !chosen(name)).collect()
+}
+
+fn chosen(names: &[String]) -> Result<Vec<&'static Scenario>> {
+    if names.is_empty() {
+        return Ok(SCENARIOS.iter().collect());
+    }
+    names
+        .iter()
+        .map(|name| {
+            let known = || SCENARIOS.iter().map(|scenario| scenario.name).collect::<Vec<_>>().join(", ");
+            scenarios::find(name).with_context(|| format!("no scenario is called {name}; there are {}", known()))
+        })
+        .collect()
+}

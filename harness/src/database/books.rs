@@ -1,0 +1,194 @@
+//! The service's own books, read in one snapshot, and the audit of them: counters, the sums of the rows and the fold of
+//! the ledger must be one and the same, at every version.
+
+use futures::future::BoxFuture;
+use serde::Deserialize;
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgConnectOptions};
+
+use crate::{check::books::Page, target::probe::Mover};
+
+/// A connection to the deployment's database, for reading. Speaks the simple protocol, so that a pooler may stand
+/// between.
+pub struct Books {
+    connection: PgConnection,
+    /// Whether the database holds the schema `stockhold`; without it there are no books to audit.
+    pub has_ledger: bool,
+}
+
+impl Books {
+    /// Connects, and looks whether the schema is ours.
+    pub async fn open(database_url: &str) -> Result<Self, String> {
+        let options: PgConnectOptions =
+            database_url.parse().map_err(|_| "the database URL is not a PostgreSQL URL".to_owned())?;
+        // The driver's text may hold the URL, and with it the password: only its kind is told.
+        let connection = PgConnection::connect_with(&options.statement_cache_capacity(0))
+            .await
+            .map_err(|error| format!("the database cannot be reached: {}", plain(&error)))?;
+        let mut books = Books { connection, has_ledger: false };
+        books.has_ledger = books.scalar("select (to_regclass('stockhold.ledger') is not null)::text").await? == "true";
+        Ok(books)
+    }
+
+    async fn scalar(&mut self, sql: &str) -> Result<String, String> {
+        let row = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
+            .fetch_one(&mut self.connection)
+            .await
+            .map_err(|error| format!("the database did not answer: {}", plain(&error)))?;
+        row.try_get::<String, _>(0).map_err(|error| format!("the database answered oddly: {}", plain(&error)))
+    }
+
+    /// All rows of one item in one statement, which is one snapshot.
+    pub async fn page(&mut self, item: &str) -> Result<Page, String> {
+        let item = literal(item);
+        let text = self.scalar(&PAGE.replace("$item", &item)).await?;
+        serde_json::from_str(&text).map_err(|error| format!("the item's rows cannot be read: {error}"))
+    }
+
+    /// How many holds of all items were recorded as expired since an instant of the database's clock.
+    pub async fn expired_since(&mut self, clock_us: i64) -> Result<u64, String> {
+        let sql = format!(
+            "select count(*)::text from stockhold.ledger where kind = 'EXPIRED' \
+             and recorded_at >= to_timestamp({clock_us} / 1000000.0)"
+        );
+        self.scalar(&sql).await?.parse().map_err(|_| "the database answered oddly".to_owned())
+    }
+
+    /// The database's clock, in microseconds since the epoch.
+    pub async fn clock_us(&mut self) -> Result<i64, String> {
+        self.scalar("select trunc(extract(epoch from clock_timestamp()) * 1000000)::bigint::text")
+            .await?
+            .parse()
+            .map_err(|_| "the database answered oddly".to_owned())
+    }
+
+    /// Runs the caller's own statement that gives a reservation a new deadline: `{id}` and `{milliseconds}` stand in it.
+    pub async fn move_deadline(&mut self, sql: &str, reservation: &str, milliseconds: u64) -> Result<(), String> {
+        let id = literal(reservation);
+        // The statement may quote the id itself: only what stands between the quotes is put there then.
+        let sql = sql.replace("'{id}'", &id).replace("{id}", &id).replace("{milliseconds}", &milliseconds.to_string());
+        let done = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.connection).await;
+        let done = done.map_err(|error| format!("--expire-sql failed: {}", plain(&error)))?;
+        if done.rows_affected() == 1 {
+            return Ok(());
+        }
+        Err(format!("--expire-sql changed {} rows of reservation {reservation}, not one", done.rows_affected()))
+    }
+
+    /// The invariant as one statement sees it, with one clock value that is not older than its snapshot.
+    pub async fn sample(&mut self, item: &str) -> Result<Sample, String> {
+        let text = self.scalar(&SAMPLE.replace("$item", &literal(item))).await?;
+        serde_json::from_str(&text).map_err(|error| format!("the sample cannot be read: {error}"))
+    }
+}
+
+/// The caller's own statement that gives a reservation a new deadline, and the database it runs in.
+pub struct DeadlineMover {
+    /// The database.
+    pub books: Books,
+    /// The statement.
+    pub sql: String,
+}
+
+impl Mover for DeadlineMover {
+    fn move_deadline<'m>(&'m mut self, reservation: &'m str, milliseconds: u64) -> BoxFuture<'m, Result<(), String>> {
+        Box::pin(self.books.move_deadline(&self.sql, reservation, milliseconds))
+    }
+}
+
+/// What the sampler reads in SQL.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Sample {
+    pub total_quantity: i64,
+    pub held_quantity: i64,
+    pub confirmed_quantity: i64,
+    pub pending: i64,
+    pub pending_unexpired: i64,
+    pub confirmed: i64,
+}
+
+const PAGE: &str = "
+select json_build_object(
+    'item', (
+        select json_build_object(
+            'total_quantity', total_quantity, 'held_quantity', held_quantity,
+            'confirmed_quantity', confirmed_quantity, 'version', version
+        )
+        from stockhold.items
+        where id = $item
+    ),
+    'reservations', (
+        select coalesce(json_agg(json_build_object(
+            'id', id, 'quantity', quantity, 'status', status,
+            'expires_at_us', trunc(extract(epoch from expires_at) * 1000000)::bigint
+        )), '[]')
+        from stockhold.reservations
+        where item_id = $item
+    ),
+    'ledger', (
+        select coalesce(json_agg(json_build_object(
+            'version', version, 'reservation_id', reservation_id, 'kind', kind, 'quantity', quantity,
+            'total_quantity', total_quantity, 'held_quantity', held_quantity,
+            'confirmed_quantity', confirmed_quantity,
+            'recorded_at_us', trunc(extract(epoch from recorded_at) * 1000000)::bigint
+        ) order by version), '[]')
+        from stockhold.ledger
+        where item_id = $item
+    )
+)::text";
+
+// `clock` is materialised after the snapshot was taken: a clock older than the snapshot would count a lapsed hold
+// together with the one that took its units.
+const SAMPLE: &str = "
+with clock as materialized (
+    select clock_timestamp() as at
+),
+rows as (
+    select
+        coalesce(sum(quantity) filter (where status = 'PENDING'), 0) as pending,
+        coalesce(sum(quantity) filter (where status = 'PENDING' and expires_at > clock.at), 0) as pending_unexpired,
+        coalesce(sum(quantity) filter (where status = 'CONFIRMED'), 0) as confirmed
+    from clock
+    left join stockhold.reservations on item_id = $item
+)
+select json_build_object(
+    'total_quantity', total_quantity, 'held_quantity', held_quantity, 'confirmed_quantity', confirmed_quantity,
+    'pending', pending, 'pending_unexpired', pending_unexpired, 'confirmed', confirmed
+)::text
+from stockhold.items
+cross join rows
+where id = $item";
+
+/// A quoted literal: ids come from the target, and the target is not trusted.
+pub(crate) fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''").replace(['\0', '\\'], ""))
+}
+
+/// A database error without what could hold a secret.
+pub(crate) fn plain(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(error) => error.message().to_owned(),
+        sqlx::Error::Io(error) => error.to_string(),
+        sqlx::Error::RowNotFound => "no such row".to_owned(),
+        _ => "the connection failed".to_owned(),
+    }
+}
+
+impl Sample {
+    /// What is wrong with it, if anything.
+    pub fn audit(&self) -> Option<String> {
+        let Sample { total_quantity: total, held_quantity: held, confirmed_quantity: sold, .. } = self;
+        if self.confirmed + self.pending_unexpired > *total {
+            return Some(format!(
+                "confirmed {} + active {} > total {total}, as committed rows show",
+                self.confirmed, self.pending_unexpired
+            ));
+        }
+        if *held != self.pending || *sold != self.confirmed {
+            return Some(format!(
+                "the counters say held {held}, confirmed {sold}; the rows of the same snapshot say held {}, confirmed {}",
+                self.pending, self.confirmed
+            ));
+        }
+        None
+    }
+}

@@ -1,0 +1,122 @@
+//! Reads the item while a race runs: over HTTP what every customer sees, in SQL what the committed rows say.
+//! A sampler proves only what it happened to see; the ledger covers the gaps.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::task::JoinHandle;
+
+use crate::{
+    check::verdict::Violation,
+    database::books::Books,
+    history::{Call, ItemView, Request},
+    target::{client::Client, deployment::Target},
+};
+
+/// Between two reads: often enough to catch a state that lasts, seldom enough to leave the race the machine.
+const PAUSE: Duration = Duration::from_millis(3);
+
+/// What reads between rounds; `watch` sends it out.
+pub struct Sampler {
+    clients: Vec<Client>,
+    books: Option<Books>,
+}
+
+/// A sampler at work on one item.
+pub struct Watch {
+    stop: Arc<AtomicBool>,
+    task: JoinHandle<(Sampler, Seen)>,
+}
+
+/// What a sampler brought home.
+#[derive(Default)]
+pub struct Seen {
+    /// Its reads over HTTP.
+    pub calls: Vec<Call>,
+    /// How many statements it ran.
+    pub statements: usize,
+    /// What was wrong.
+    pub violations: Vec<Violation>,
+    /// Why a statement could not be run.
+    pub failure: Option<String>,
+}
+
+impl Sampler {
+    /// One reader an instance, and one of the database where there are books.
+    pub fn new(target: &Target, books: Option<Books>) -> Self {
+        // Their numbers stand apart from the crew's, which count up from 0.
+        let number = |instance: usize| 1_000_000 + u32::try_from(instance).unwrap_or_default();
+        let clients =
+            (0..target.instances()).map(|instance| Client::new(target.clone(), number(instance), instance)).collect();
+        Sampler { clients, books }
+    }
+
+    /// Starts to read an item of this total.
+    pub fn watch(mut self, item: String, total: i64) -> Watch {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let task = tokio::spawn(async move {
+            let mut seen = Seen::default();
+            while !stopped.load(Ordering::Relaxed) {
+                self.look(&item, total, &mut seen).await;
+                tokio::time::sleep(PAUSE).await;
+            }
+            (self, seen)
+        });
+        Watch { stop, task }
+    }
+
+    async fn look(&mut self, item: &str, total: i64, seen: &mut Seen) {
+        for client in &mut self.clients {
+            let call = client.call(Request::GetItem { item: item.to_owned() }, Some(item.to_owned())).await;
+            if let Some(what) = call.outcome.item().and_then(|view| impossible(view, total)) {
+                let instant = call.returned_ns.unwrap_or(call.invoked_ns);
+                seen.violations.push(Violation::new("sampler", what).at(instant).shown_by([call.id]));
+            }
+            seen.calls.push(call);
+        }
+        if let Some(books) = self.books.as_mut().filter(|books| books.has_ledger) {
+            match books.sample(item).await {
+                Ok(sample) => {
+                    seen.statements += 1;
+                    if let Some(what) = sample.audit() {
+                        let now = self.clients.first().map(|client| client.recorder().now_ns());
+                        let mut violation = Violation::new("sampler", what);
+                        violation.instant_ns = now;
+                        seen.violations.push(violation);
+                    }
+                }
+                Err(error) => seen.failure = Some(error),
+            }
+        }
+    }
+}
+
+impl Watch {
+    /// Ends the watch.
+    pub async fn end(self) -> Result<(Sampler, Seen), String> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.task.await.map_err(|error| format!("the sampler failed: {error}"))
+    }
+}
+
+/// What no item may ever show.
+pub fn impossible(view: &ItemView, total: i64) -> Option<String> {
+    for (word, shown) in [("available", view.available), ("held", view.held), ("confirmed", view.confirmed)] {
+        if let Some(negative) = shown.filter(|shown| *shown < 0) {
+            return Some(format!("the item says {word} {negative}: less than nothing"));
+        }
+    }
+    if let Some(other) = view.total.filter(|shown| *shown != total) {
+        return Some(format!("the item says total {other}; it was created with {total}, and nobody changed it"));
+    }
+    let (available, held, confirmed) = (view.available?, view.held?, view.confirmed?);
+    (available + held + confirmed != total).then(|| {
+        format!("the item says available {available} + held {held} + confirmed {confirmed}, which is not total {total}")
+    })
+}

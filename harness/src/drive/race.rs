@@ -1,0 +1,338 @@
+//! Plays scenarios round by round and says what came of each.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+
+use crate::{
+    check::verdict::Verdict,
+    drive::{
+        drawing::Drawing,
+        findings::{Findings, Halt},
+        interrupt::Interrupt,
+        latency::Latencies,
+        options::Options,
+        round::Round,
+        scenario::Scenario,
+        telling,
+    },
+    target::deployment::Target,
+};
+
+/// So many rounds a race may take to take place at all, however few were asked for.
+const ROUNDS_MIN: u32 = 8;
+
+/// So many rounds may come to nothing before their races begin.
+const SPOILT_MAX: u32 = 5;
+
+/// What is told while a race runs.
+pub trait Observer {
+    /// A scenario begins.
+    fn begins(&mut self, scenario: &Scenario, rounds: u32);
+    /// A round is over.
+    fn played(&mut self, round: u32);
+    /// A scenario is over.
+    fn ended(&mut self, result: &ScenarioResult);
+}
+
+/// Tells nobody: for use as a library.
+pub struct Silent;
+
+impl Observer for Silent {
+    fn begins(&mut self, _: &Scenario, _: u32) {}
+    fn played(&mut self, _: u32) {}
+    fn ended(&mut self, _: &ScenarioResult) {}
+}
+
+/// What came of a scenario.
+#[derive(Clone, Debug, Serialize)]
+pub struct ScenarioResult {
+    /// Which.
+    pub scenario: &'static str,
+    /// Rounds played.
+    pub rounds: u32,
+    /// The worst of its rounds.
+    pub verdict: Verdict,
+    /// Answers of the races proper, counted.
+    pub outcomes: std::collections::BTreeMap<String, u64>,
+    /// How long it took.
+    pub took_ms: u64,
+    /// Bursts: the median and the widest time from the first released call to the last.
+    pub spread_us: (u64, u64),
+    /// Calls under way at once, at the fullest moment.
+    pub overlapped: usize,
+    /// Reads by the samplers: over HTTP, in SQL.
+    pub samples: (usize, usize),
+    /// Ledger versions audited.
+    pub versions: usize,
+    /// Committed states replayed from the database's log.
+    pub states: usize,
+    /// Reads in a crowd of other calls that were only compared with what can have been.
+    pub loosely: usize,
+    /// Why it is undecided, each reason once.
+    pub undecided: Vec<String>,
+    /// Every layer that found something, each once.
+    pub layers: Vec<String>,
+    /// The first broken expectation, told.
+    pub failure: Option<telling::Failure>,
+    /// Whether it could not be played here.
+    pub skipped: bool,
+    /// The broken round, or else the one in which most calls were under way at once.
+    #[serde(skip)]
+    pub drawing: Option<Drawing>,
+}
+
+/// What came of a race.
+#[derive(Clone, Debug, Serialize)]
+pub struct RaceResult {
+    /// Where every choice came from.
+    pub seed: u64,
+    /// Each scenario, in order.
+    pub scenarios: Vec<ScenarioResult>,
+    /// The worst of them; undecided if there is none.
+    pub verdict: Verdict,
+    /// Why the race was stopped, if it was.
+    pub stopped: Option<Stopped>,
+    /// How long its calls took, by verb.
+    #[serde(rename = "latency")]
+    pub latencies: Latencies,
+}
+
+/// Why a race was stopped before its end.
+#[derive(Clone, Debug, Serialize)]
+pub struct Stopped {
+    /// One sentence.
+    pub why: String,
+    /// Whether the target is at fault (unreachable, or wrong when nothing is raced).
+    pub target: bool,
+}
+
+/// Races the scenarios against a deployment, one after the other.
+pub async fn race(
+    target: &Target,
+    scenarios: &[&'static Scenario],
+    options: &Options,
+    observer: &mut dyn Observer,
+) -> Result<RaceResult, String> {
+    let mut round = Round::stage(target.clone(), options).await?;
+    let mut results = Vec::with_capacity(scenarios.len());
+    let mut stopped = None;
+    let mut latencies = Latencies::default();
+    for scenario in scenarios {
+        let rounds = Rounds::of(&round, scenario, options);
+        observer.begins(scenario, rounds.wanted);
+        let (result, halt) = play(&mut round, scenario, &rounds, &options.interrupt, &mut latencies, observer).await;
+        observer.ended(&result);
+        results.push(result);
+        if let Some(halt) = halt {
+            stopped = Some(halt);
+            break;
+        }
+    }
+    round.leave().await?;
+    let verdict = verdict(&results, options.skipping_is_fine);
+    Ok(RaceResult { seed: options.seed, scenarios: results, verdict, stopped, latencies })
+}
+
+/// Which rounds to play.
+struct Rounds {
+    first: u32,
+    wanted: u32,
+    /// How many may be played until the race has taken place.
+    max: u32,
+}
+
+impl Rounds {
+    fn of(round: &Round, scenario: &Scenario, options: &Options) -> Self {
+        if let Some(first) = options.only_round {
+            return Rounds { first, wanted: 1, max: 1 };
+        }
+        let wanted = options.rounds.unwrap_or_else(|| usual_rounds(round, scenario)).max(1);
+        Rounds { first: 1, wanted, max: (2 * wanted).max(ROUNDS_MIN) }
+    }
+}
+
+/// Where a deadline is seconds away, a quarter of the rounds takes as long as all of them elsewhere.
+fn usual_rounds(round: &Round, scenario: &Scenario) -> u32 {
+    let coarse = scenario.needs_deadline && round.short_deadlines() && round.ttl_ms(1) >= 1_000;
+    if coarse { (scenario.rounds / 4).max(4) } else { scenario.rounds }
+}
+
+/// The worst verdict. What a deployment has no way to show is left out, unless it was asked for by name, and unless
+/// nothing else is left.
+fn verdict(results: &[ScenarioResult], skipping_is_fine: bool) -> Verdict {
+    let counted = results.iter().filter(|result| !(result.skipped && skipping_is_fine));
+    counted.map(|result| result.verdict).max().unwrap_or(Verdict::Undecided)
+}
+
+/// All rounds of one scenario, up to the first broken one. Where what must be seen was not seen, it goes on for as many
+/// rounds again, and a few, before it gives up: a race that did not take place proves nothing.
+async fn play(
+    round: &mut Round,
+    scenario: &Scenario,
+    rounds: &Rounds,
+    interrupt: &Interrupt,
+    latencies: &mut Latencies,
+    observer: &mut dyn Observer,
+) -> (ScenarioResult, Option<Stopped>) {
+    let began = Instant::now();
+    let mut sum = Findings::default();
+    let mut failure = None;
+    let mut drawing: Option<(usize, Drawing)> = None;
+    let mut stopped = None;
+    let (mut number, mut spoilt) = (0, 0);
+    let lack = lack(round, scenario);
+    let skipped = lack.is_some();
+    sum.undecided.extend(lack);
+    let more =
+        |played: u32, sum: &Findings| played < rounds.wanted || (played < rounds.max && !took_place(scenario, sum));
+    while !skipped && more(number - spoilt, &sum) {
+        round.begin(scenario.name, rounds.first + number);
+        let played = tokio::select! {
+            biased;
+            () = interrupt.asked() => Err(Halt::Interrupted),
+            played = play_round(round, scenario) => played,
+        };
+        number += 1;
+        observer.played(number);
+        let mut findings = std::mem::take(&mut round.findings);
+        if matches!(played, Err(Halt::Spoilt(_))) && findings.violations.is_empty() && spoilt < SPOILT_MAX {
+            spoilt += 1;
+            continue;
+        }
+        if let Err(halt) = played {
+            stopped = note(halt, scenario, number, &mut findings);
+        }
+        round.calls.iter().for_each(|call| latencies.note(call));
+        let fullest = overlapped(&findings);
+        if let Some(first) = findings.violations.first() {
+            failure = Some(telling::tell(round, first));
+            drawing = round.drawing(Some(first)).map(|drawn| (fullest, drawn));
+        } else if drawing.as_ref().is_none_or(|(full, _)| fullest > *full) {
+            drawing = round.drawing(None).map(|drawn| (fullest, drawn)).or(drawing);
+        }
+        gather(&mut sum, findings);
+        if failure.is_some() || stopped.is_some() {
+            break;
+        }
+    }
+    if !skipped && failure.is_none() && stopped.is_none() && !took_place(scenario, &sum) {
+        sum.undecided.push(missing(scenario, &sum));
+    }
+    let mut result = result(scenario, number, began.elapsed(), &sum, failure, skipped, stopped.is_some());
+    result.drawing = drawing.map(|(_, drawing)| drawing);
+    (result, stopped)
+}
+
+/// What this deployment lacks for a scenario.
+fn lack(round: &Round, scenario: &Scenario) -> Option<String> {
+    if scenario.needs_deadline && !round.short_deadlines() {
+        return Some("no short deadline can be set on this deployment (--expire-sql can move one)".to_owned());
+    }
+    if scenario.needs_key && !round.target().dialect().behaviour.idempotency_key {
+        return Some("this deployment honours no Idempotency-Key".to_owned());
+    }
+    if scenario.needs_late_confirm && !round.target().dialect().behaviour.late_confirm_reacquires {
+        return Some("this deployment offers no confirm that takes a lapsed hold's units anew".to_owned());
+    }
+    None
+}
+
+async fn play_round(round: &mut Round, scenario: &Scenario) -> Result<(), Halt> {
+    let played = (scenario.play)(round).await;
+    // The sampler is called home even from a round that went wrong: the next one needs it.
+    let closed = if played.is_ok() { round.close().await } else { round.end_watch().await };
+    played.and(closed)
+}
+
+fn note(halt: Halt, scenario: &Scenario, number: u32, findings: &mut Findings) -> Option<Stopped> {
+    match halt {
+        Halt::Interrupted => {
+            let why = format!("interrupted in round {number} of {}; what came after it was not played", scenario.name);
+            Some(Stopped { why, target: false })
+        }
+        Halt::Unreachable(why) | Halt::PlainPath(why) => Some(Stopped { why, target: true }),
+        Halt::Undecided(why) | Halt::Spoilt(why) => {
+            findings.undecided.push(why);
+            None
+        }
+    }
+}
+
+fn took_place(scenario: &Scenario, sum: &Findings) -> bool {
+    scenario.must_see.iter().all(|what| sum.seen.contains(what)) && overlapped(sum) >= scenario.overlap_min
+}
+
+fn overlapped(sum: &Findings) -> usize {
+    sum.spreads.iter().map(|spread| spread.overlapped).max().unwrap_or(0)
+}
+
+fn missing(scenario: &Scenario, sum: &Findings) -> String {
+    match scenario.must_see.iter().find(|what| !sum.seen.contains(*what)) {
+        Some(what) => format!("the race did not take place: \"{what}\" was never seen"),
+        None => format!(
+            "the race did not take place: at most {} calls were under way at once, not {}",
+            overlapped(sum),
+            scenario.overlap_min
+        ),
+    }
+}
+
+fn gather(sum: &mut Findings, findings: Findings) {
+    sum.violations.extend(findings.violations);
+    sum.undecided.extend(findings.undecided);
+    sum.spreads.extend(findings.spreads);
+    sum.seen.extend(findings.seen);
+    sum.samples.0 += findings.samples.0;
+    sum.samples.1 += findings.samples.1;
+    sum.versions += findings.versions;
+    sum.states += findings.states;
+    sum.loosely += findings.loosely;
+    for (word, count) in findings.outcomes {
+        *sum.outcomes.entry(word).or_default() += count;
+    }
+}
+
+fn result(
+    scenario: &Scenario,
+    rounds: u32,
+    took: Duration,
+    sum: &Findings,
+    failure: Option<telling::Failure>,
+    skipped: bool,
+    stopped: bool,
+) -> ScenarioResult {
+    let mut released: Vec<u64> = sum.spreads.iter().map(|spread| spread.released_us).collect();
+    released.sort_unstable();
+    let median = released.get(released.len() / 2).copied().unwrap_or(0);
+    let undecided: Vec<String> = sum.undecided.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect();
+    let layers: BTreeSet<String> = sum.violations.iter().map(|violation| violation.layer.clone()).collect();
+    let verdict = if failure.is_some() {
+        Verdict::Broken
+    } else if !undecided.is_empty() || stopped || rounds == 0 {
+        Verdict::Undecided
+    } else {
+        Verdict::Held
+    };
+    ScenarioResult {
+        scenario: scenario.name,
+        rounds,
+        verdict,
+        outcomes: sum.outcomes.clone(),
+        took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        spread_us: (median, released.last().copied().unwrap_or(0)),
+        overlapped: overlapped(sum),
+        samples: sum.samples,
+        versions: sum.versions,
+        states: sum.states,
+        loosely: sum.loosely,
+        undecided,
+        layers: layers.into_iter().collect(),
+        failure,
+        skipped,
+        drawing: None,
+    }
+}

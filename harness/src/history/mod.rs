@@ -1,0 +1,16 @@
+//! What was asked, when, and what came back: every call of a run on one monotonic clock, as JSON lines.
+
+mod call;
+mod contract;
+mod file;
+mod recorder;
+mod seed;
+
+pub use call::{
+    ASIDE, Answer, Call, ItemView, Outcome, Reason, Request, ReservationView, Status, SweepView, outcome_word, overlap,
+    short, subject, told,
+};
+pub use contract::{Contract, Moved};
+pub use file::{File, read};
+pub use recorder::{Event, FORMAT, Recorder};
+pub use seed::Seed;

@@ -1,0 +1,11 @@
+//! How calls reach one deployment: its names, the probe that finds them out, and the wires.
+
+pub mod answers;
+pub mod client;
+pub mod connection;
+pub mod dam;
+pub mod deployment;
+pub mod dialect;
+pub mod http2;
+pub mod probe;
+pub mod reasons;

@@ -1,0 +1,426 @@
+//! Finds out how a deployment names things by using it once, one call at a time: create, read, hold, read, confirm,
+//! cancel, and a hold that lapses. What it cannot recognise it says in one sentence, and a dialect file decides.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use futures::future::BoxFuture;
+use serde_json::Value;
+use tokio::time::{sleep, timeout};
+
+use crate::{
+    history::{Answer, Outcome, Reason, Request},
+    target::{
+        answers,
+        connection::{Connection, Origin},
+        deployment::{Keys, bearer},
+        dialect::{Dialect, Send},
+        reasons,
+    },
+};
+
+mod deadlines;
+mod spellings;
+
+/// The probe's item has a number of units that no other field of an answer is likely to show by accident.
+const TOTAL: i64 = 9_173;
+
+/// And a small one, to ask too much of.
+const FEW: i64 = 3;
+
+/// How long an answer may lag behind while the probe still waits for it.
+const LAG: Duration = Duration::from_millis(150);
+const LAGS_MAX: u32 = 20;
+
+/// What was found.
+pub struct Probed {
+    /// How to speak with the deployment.
+    pub dialect: Dialect,
+    /// What is not as the assignment's own words would have it, in sentences.
+    pub found: Vec<String>,
+}
+
+/// Moves deadlines behind the callers' backs, where no caller can set a short one.
+pub trait Mover: std::marker::Send {
+    /// Gives a reservation a deadline so many milliseconds from now.
+    fn move_deadline<'m>(&'m mut self, reservation: &'m str, milliseconds: u64) -> BoxFuture<'m, Result<(), String>>;
+}
+
+/// Uses the deployment once. `file` is a dialect file's text: what it says is not probed but believed.
+pub async fn probe(
+    origin: &Origin,
+    keys: &Keys,
+    wait: Duration,
+    run: &str,
+    file: Option<&str>,
+    mover: Option<Box<dyn Mover>>,
+) -> Result<Probed, String> {
+    let given = match file {
+        Some(file) => Dialect::default().overridden(file)?,
+        None => Dialect::default(),
+    };
+    let mut probe = Probe {
+        origin,
+        keys,
+        wait,
+        run,
+        mover,
+        dialect: given,
+        connection: None,
+        found: Vec::new(),
+        customers: 0,
+        holds: 0,
+        items: 0,
+    };
+    let item = probe.create(TOTAL).await?;
+    probe.fields(&item).await?;
+    probe.repeats(&item).await?;
+    probe.refusal().await?;
+    probe.reasons(&item).await?;
+    probe.deadlines(&item).await?;
+    probe.keys(&item).await?;
+    let dialect = match file {
+        Some(file) => probe.dialect.overridden(file)?,
+        None => probe.dialect,
+    };
+    Ok(Probed { dialect, found: probe.found })
+}
+
+/// Whether anybody listens.
+pub async fn answers(origin: &Origin, wait: Duration) -> Result<(), String> {
+    let opened = timeout(wait, Connection::open(origin)).await;
+    opened
+        .map_err(|_| "the deployment does not answer: no connection in time".to_owned())?
+        .map(|_| ())
+        .map_err(|error| format!("the deployment does not answer: {error}"))
+}
+
+struct Probe<'p> {
+    origin: &'p Origin,
+    keys: &'p Keys,
+    wait: Duration,
+    run: &'p str,
+    mover: Option<Box<dyn Mover>>,
+    dialect: Dialect,
+    connection: Option<Connection>,
+    found: Vec<String>,
+    customers: u32,
+    holds: u32,
+    items: u32,
+}
+
+/// An answer, read and raw.
+struct Heard {
+    status: u16,
+    outcome: Outcome,
+    body: Value,
+}
+
+impl Probe<'_> {
+    async fn ask(&mut self, request: &Request) -> Result<Heard, String> {
+        let unreachable = |error: String| format!("the deployment does not answer: {error}");
+        let asked = timeout(self.wait, self.exchange(request)).await;
+        asked.map_err(|_| unreachable("no answer in time".to_owned()))?.map_err(|error| unreachable(error.to_string()))
+    }
+
+    async fn exchange(&mut self, request: &Request) -> std::io::Result<Heard> {
+        let (method, path, body) =
+            self.dialect.write(request).ok_or_else(|| std::io::Error::other("the dialect has no such route"))?;
+        let bearer = bearer(self.keys, request);
+        let mut headers: Vec<(&str, &str)> = bearer.iter().map(|bearer| ("Authorization", bearer.as_str())).collect();
+        if let Some(key) = request.key() {
+            headers.push(("Idempotency-Key", key));
+        }
+        let mut connection = match self.connection.take().filter(Connection::is_warm) {
+            Some(connection) => connection,
+            None => Connection::open(self.origin).await?,
+        };
+        connection.load(&self.origin.request(&method, &path, &headers, body.as_deref())).await?;
+        connection.release().await?;
+        let response = connection.response().await?;
+        self.connection = Some(connection);
+        let body = answers::body(&response);
+        Ok(Heard { status: response.status, outcome: answers::outcome(&self.dialect, request, &response), body })
+    }
+
+    fn reservation(&mut self, item: &str, quantity: i64, ttl_ms: Option<u64>) -> Request {
+        self.customers += 1;
+        let customer = format!("01900000-0000-4000-8000-{:012}", self.customers);
+        Request::Reserve { item: item.to_owned(), customer, quantity, ttl_ms, key: None }
+    }
+
+    /// Creates the probe's item, in the first spelling that the deployment takes.
+    async fn create(&mut self, total: i64) -> Result<String, String> {
+        self.items += 1;
+        let request =
+            Request::CreateItem { name: format!("harness_{}_probe_{}", self.run, self.items), total, key: None };
+        let mut last = None;
+        for spelling in spellings::of_an_item(&self.dialect.send) {
+            self.dialect.send = spelling;
+            let heard = self.ask(&request).await?;
+            match heard.outcome {
+                Outcome::Ok(Answer::Item(item)) => {
+                    if self.items == 1 && self.dialect.send.total != Send::default().total {
+                        self.found.push(format!("an item's units are sent as {}", self.dialect.send.total));
+                    }
+                    return item.id.ok_or_else(|| "the created item shows no id".to_owned());
+                }
+                _ if matches!(heard.status, 400 | 422) => last = Some(heard),
+                _ => return Err(not_understood("an item could not be created", &heard)),
+            }
+        }
+        Err(last.map_or_else(
+            || "an item could not be created".to_owned(),
+            |heard| not_understood("an item could not be created", &heard),
+        ))
+    }
+
+    /// Holds units, the first time in the first spelling that the deployment takes.
+    async fn hold(&mut self, item: &str, quantity: i64) -> Result<String, String> {
+        let given = self.dialect.send.clone();
+        let mut first = None;
+        for spelling in spellings::of_a_reservation(&given, self.holds) {
+            self.dialect.send = spelling;
+            let request = self.reservation(item, quantity, None);
+            let heard = self.ask(&request).await?;
+            if let Some(view) = heard.outcome.reservation()
+                && let Some(id) = view.id.clone()
+            {
+                let Send { item, item_as_text, customer_as_number, .. } = &self.dialect.send;
+                let differs = |told: &str, differs: bool| differs.then(|| told.to_owned());
+                self.found.extend(differs("request fields are in camel case", *item != given.item));
+                self.found.extend(differs("an item's id is sent as a text", *item_as_text && !given.item_as_text));
+                self.found.extend(differs(
+                    "a customer's id is sent as a number",
+                    *customer_as_number && !given.customer_as_number,
+                ));
+                self.holds += 1;
+                return Ok(id);
+            }
+            // A service without validation of its own lets its database complain.
+            let misspelt = matches!(heard.status, 400 | 404 | 422 | 500);
+            first.get_or_insert(heard);
+            if !misspelt {
+                break;
+            }
+        }
+        self.dialect.send = given;
+        let what = format!("{quantity} units of an item that has them could not be reserved");
+        Err(first.map_or_else(|| what.clone(), |heard| not_understood(&what, &heard)))
+    }
+
+    async fn numbers(&mut self, item: &str) -> Result<(BTreeMap<String, i64>, Heard), String> {
+        let heard = self.ask(&Request::GetItem { item: item.to_owned() }).await?;
+        if !(200..300).contains(&heard.status) {
+            return Err(not_understood("the item could not be read", &heard));
+        }
+        let mut leaves = BTreeMap::new();
+        collect(&heard.body, String::new(), &mut leaves);
+        Ok((leaves, heard))
+    }
+
+    /// What the item shows once it shows something else. An answer that lags is a fault for the scenarios to find: they
+    /// need to know the fields for that.
+    async fn changed(
+        &mut self,
+        item: &str,
+        before: &BTreeMap<String, i64>,
+    ) -> Result<(BTreeMap<String, i64>, Heard), String> {
+        for _ in 0..LAGS_MAX {
+            let read = self.numbers(item).await?;
+            if read.0 != *before {
+                return Ok(read);
+            }
+            sleep(LAG).await;
+        }
+        self.numbers(item).await
+    }
+
+    /// Which field is which: by its usual name, if what it says fits; otherwise by what it says.
+    async fn fields(&mut self, item: &str) -> Result<(), String> {
+        let (fresh, fresh_heard) = self.numbers(item).await?;
+        let id = self.hold(item, 2).await?;
+        let (held, held_heard) = self.changed(item, &fresh).await?;
+        let confirmed = self.ask(&Request::Confirm { reservation: id.clone() }).await?;
+        if !confirmed.outcome.is_ok() {
+            return Err(not_understood("a live hold could not be confirmed", &confirmed));
+        }
+        let (sold, sold_heard) = self.numbers(item).await?;
+        let read = self.ask(&Request::GetReservation { reservation: id }).await;
+        if !read.is_ok_and(|heard| heard.outcome.is_ok()) {
+            self.dialect.routes.get_reservation = String::new();
+            self.found.push("a reservation cannot be read by its id".to_owned());
+        }
+
+        let views =
+            [&fresh_heard, &held_heard, &sold_heard].map(|heard| heard.outcome.item().cloned().unwrap_or_default());
+        let named =
+            |word: fn(&crate::history::ItemView) -> Option<i64>| [word(&views[0]), word(&views[1]), word(&views[2])];
+        let behaves = |series: [i64; 3]| {
+            let fits = |path: &&String| {
+                [&fresh, &held, &sold].iter().zip(series).all(|(leaves, value)| leaves.get(*path) == Some(&value))
+            };
+            fresh.keys().find(fits).cloned()
+        };
+        let left = TOTAL - 2;
+        let choices = [
+            ("available", named(|view| view.available), [TOTAL, left, left], 2),
+            ("held", named(|view| view.held), [0, 2, 0], 2),
+            ("confirmed", named(|view| view.confirmed), [0, 0, 2], 2),
+            ("total", named(|view| view.total), [TOTAL, TOTAL, TOTAL], 3),
+        ];
+        for (word, shown, expected, sure) in choices {
+            // What a confirm does to a counter is for the scenarios to judge, not for the probe to require.
+            // Some count what is sold as taken, too, and show no other number of it: then there is nothing to compare.
+            let taken = word == "held" && shown == [Some(0), Some(2), Some(2)] && views[2].confirmed.is_none();
+            if !taken && shown.iter().zip(expected).take(sure).all(|(shown, expected)| *shown == Some(expected)) {
+                continue;
+            }
+            let path = if taken { None } else { behaves(expected) };
+            match &path {
+                Some(path) => self.found.push(format!("{word} is shown as {path}")),
+                None if word == "available" => {
+                    return Err(format!(
+                        "after a hold of 2, no number of the item's answer shows that {left} of {TOTAL} units are left: {}",
+                        short(&held_heard.body)
+                    ));
+                }
+                None => self.found.push(format!("{word} is not shown")),
+            }
+            let read = &mut self.dialect.read;
+            let place = match word {
+                "available" => &mut read.available,
+                "held" => &mut read.held,
+                "confirmed" => &mut read.confirmed,
+                _ => &mut read.total,
+            };
+            *place = Some(path.unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    /// What a repeated confirm and a repeated cancel are answered.
+    async fn repeats(&mut self, item: &str) -> Result<(), String> {
+        let confirmed = self.hold(item, 1).await?;
+        let request = Request::Confirm { reservation: confirmed };
+        self.ask(&request).await?;
+        self.dialect.behaviour.repeated_confirm_is_ok = self.ask(&request).await?.outcome.is_ok();
+        let cancelled = self.hold(item, 1).await?;
+        let request = Request::Cancel { reservation: cancelled };
+        let first = self.ask(&request).await?;
+        if !first.outcome.is_ok() {
+            return Err(not_understood("a live hold could not be cancelled", &first));
+        }
+        self.dialect.behaviour.repeated_cancel_is_ok = self.ask(&request).await?.outcome.is_ok();
+        for (verb, ok) in [
+            ("confirm", self.dialect.behaviour.repeated_confirm_is_ok),
+            ("cancel", self.dialect.behaviour.repeated_cancel_is_ok),
+        ] {
+            if !ok {
+                self.found.push(format!("a repeated {verb} is refused"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What asking for too much is answered: of an item so small that no limit on one reservation can be meant instead.
+    async fn refusal(&mut self) -> Result<(), String> {
+        let item = self.create(FEW).await?;
+        let request = self.reservation(&item, 2 * FEW, None);
+        let heard = self.ask(&request).await?;
+        self.dialect.behaviour.exact_reasons = code(&heard) == Some(Reason::InsufficientAvailability.word());
+        if matches!(heard.outcome, Outcome::Refused(_)) && !self.dialect.behaviour.exact_reasons {
+            self.dialect.behaviour.insufficient_status = Some(heard.status);
+            self.dialect.behaviour.insufficient_says = Some(reasons::sentence(&heard.body));
+        }
+        if heard.status != 409 {
+            self.found.push(format!("asking for too much is answered {}", heard.status));
+        }
+        Ok(())
+    }
+
+    /// Whether every refusal says exactly why, and not only the commonest one.
+    async fn reasons(&mut self, item: &str) -> Result<(), String> {
+        let confirmed = self.hold(item, 1).await?;
+        self.ask(&Request::Confirm { reservation: confirmed.clone() }).await?;
+        let late_cancel = self.ask(&Request::Cancel { reservation: confirmed }).await?;
+        let cancelled = self.hold(item, 1).await?;
+        self.ask(&Request::Cancel { reservation: cancelled.clone() }).await?;
+        let late_confirm = self.ask(&Request::Confirm { reservation: cancelled }).await?;
+        self.dialect.behaviour.exact_reasons &= code(&late_cancel) == Some(Reason::ReservationConfirmed.word())
+            && code(&late_confirm) == Some(Reason::ReservationCancelled.word());
+        if !self.dialect.behaviour.exact_reasons {
+            self.found.push("refusals give no exact reasons, so only that they refuse is checked".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Whether a repeated reservation under one key is one reservation.
+    async fn keys(&mut self, item: &str) -> Result<(), String> {
+        let mut request = self.reservation(item, 1, None);
+        if let Request::Reserve { key, .. } = &mut request {
+            *key = Some(format!("harness-{}-probe", self.run));
+        }
+        let id = |heard: &Heard| heard.outcome.reservation().and_then(|view| view.id.clone());
+        let first = self.ask(&request).await?;
+        let second = self.ask(&request).await?;
+        let honoured = id(&first).is_some() && id(&first) == id(&second);
+        self.dialect.behaviour.idempotency_key = honoured;
+        self.dialect.behaviour.item_idempotency_key = honoured && self.item_keys().await?;
+        if !honoured {
+            self.found.push("an Idempotency-Key is not honoured".to_owned());
+        }
+        for heard in [first, second] {
+            if let Some(id) = id(&heard) {
+                self.ask(&Request::Cancel { reservation: id }).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an item that is created again under one key is one item.
+    async fn item_keys(&mut self) -> Result<bool, String> {
+        let request = Request::CreateItem {
+            name: format!("harness_{}_probe_of_keys_1", self.run),
+            total: FEW,
+            key: Some(format!("harness-{}-probe-item", self.run)),
+        };
+        let id = |heard: &Heard| heard.outcome.item().and_then(|view| view.id.clone());
+        let first = self.ask(&request).await?;
+        let second = self.ask(&request).await?;
+        Ok(id(&first).is_some() && id(&first) == id(&second))
+    }
+}
+
+fn code(heard: &Heard) -> Option<&str> {
+    heard.body.get("code").and_then(Value::as_str)
+}
+
+fn not_understood(what: &str, heard: &Heard) -> String {
+    let hint = match heard.status {
+        401 | 403 => "; give --api-key",
+        404 | 405 => "; is this the base URL of an inventory reservation API? A dialect file can name other routes",
+        200..=299 => "; a dialect file can say what its fields are called",
+        _ => "",
+    };
+    format!("{what}: answered {} {}{hint}", heard.status, short(&heard.body))
+}
+
+fn short(body: &Value) -> String {
+    let text = body.to_string();
+    if text.chars().count() <= 240 { text } else { format!("{} …", text.chars().take(240).collect::<String>()) }
+}
+
+/// Every number of an answer, with its path.
+fn collect(value: &Value, path: String, leaves: &mut BTreeMap<String, i64>) {
+    let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    match value {
+        Value::Object(fields) => fields.iter().for_each(|(name, value)| collect(value, below(name), leaves)),
+        Value::Number(number) => {
+            leaves.extend(number.as_i64().map(|number| (path, number)));
+        }
+        Value::String(text) => {
+            leaves.extend(text.parse().ok().map(|number| (path, number)));
+        }
+        _ => {}
+    }
+}
