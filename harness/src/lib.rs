@@ -33,7 +33,7 @@ mod target;
 
 pub use check::{
     Checked, Limits, check_file,
-    verdict::{Verdict, Violation},
+    verdict::{Breach, Layer, Verdict, Violation},
 };
 pub use history::{File, read};
 
@@ -51,8 +51,8 @@ pub use target::{
 
 /// What the crates beside this one and its own tests need. No part of the public surface: it may change at any time.
 #[doc(hidden)]
-#[cfg(feature = "race")]
 pub mod internal {
+    #[cfg(feature = "race")]
     pub use crate::commands::{deployment::fresh_seed, main};
 
     pub mod check {
@@ -60,17 +60,19 @@ pub mod internal {
             Limits,
             books::{Counters, Kind, LedgerRow, Page},
             by_item::by_item,
-            check, check_file, check_item,
+            check, check_file, find_order,
             ledger::replay,
             model::{Act, ItemHistory, Op, States},
-            verdict::{Decision, Verdict},
+            verdict::{Breach, Decision, Layer, Verdict, Violation},
         };
     }
 
+    #[cfg(feature = "race")]
     pub mod control {
         pub use crate::control::{Control, Fault, Shape};
     }
 
+    #[cfg(feature = "race")]
     pub mod database {
         pub use crate::database::{
             books::Books,
@@ -79,6 +81,7 @@ pub mod internal {
         };
     }
 
+    #[cfg(feature = "race")]
     pub mod drive {
         pub use crate::drive::{
             explorer::{Explorer, Watcher},
@@ -99,6 +102,7 @@ pub mod internal {
         };
     }
 
+    #[cfg(feature = "race")]
     pub mod report {
         pub use crate::report::{
             exit_code::Exit,
@@ -112,6 +116,7 @@ pub mod internal {
         };
     }
 
+    #[cfg(feature = "race")]
     pub mod target {
         pub use crate::target::{
             client::Crew,

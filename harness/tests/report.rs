@@ -9,7 +9,7 @@ use std::{
 
 use rstest::rstest;
 use stockhold_harness::internal::{
-    check::{Limits, Verdict, check_file},
+    check::{Breach, Layer, Limits, Verdict, check_file},
     control::{Control, Fault},
     drive::{Failure, Interrupt, Observer, Options, RaceResult, Scenario, ScenarioResult, Silent, Stopped, find, race},
     history::{Recorder, read},
@@ -90,7 +90,8 @@ fn hostile() -> (RaceResult, Setting) {
         scenario: "burst".to_owned(),
         round: 2,
         what: text(),
-        layer: "sweep".to_owned(),
+        layer: Layer::Occupancy,
+        breach: Breach::SoldTwice,
         instant_ms: Some(1.5),
         item: text(),
         holds: vec![text()],

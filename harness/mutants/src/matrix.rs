@@ -39,7 +39,7 @@ fn found(cell: &Cell) -> String {
 /// Every scenario on every mutant, a letter a layer.
 pub fn whole(trials: &[Trial]) -> String {
     let mut text = String::from(
-        "\ne expectation, s sampler, w sweep, f search, b books, r replay; . held; ? undecided; [ ] the scenario of the table\n\n",
+        "\ne expectation, a answers, i lifecycle, o occupancy, f search, s sampler, b books, r ledger, l log; . held; ? undecided; [ ] the scenario of the table\n\n",
     );
     for (column, scenario) in SCENARIOS.iter().enumerate() {
         text.push_str(&format!("{:<30} {}{}\n", "", "       ".repeat(column), scenario.name));
@@ -68,8 +68,9 @@ fn letters(cell: &Cell) -> String {
 
 fn letter(layer: &str) -> char {
     match layer {
-        "sweep" => 'w',
         "search" => 'f',
+        "lifecycle" => 'i',
+        "ledger" => 'r',
         other => other.chars().next().unwrap_or('?'),
     }
 }

@@ -70,7 +70,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         told: "Reserve answers before it commits, and now and then the commit does not come.",
         habit: Habit::Forget { every: 7 },
         scenario: "burst",
-        with_database: &["replay"],
+        with_database: &["ledger"],
         ..Mutant::PLAIN
     },
     Mutant {
@@ -104,7 +104,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         schema: &[TOTAL_UNCHECKED],
         habit: Habit::Repair { sql: REPAIR },
         scenario: "last_unit",
-        over_http: &["sampler"],
+        over_http: &["answers", "occupancy", "search"],
         ..Mutant::PLAIN
     },
     Mutant {
@@ -141,7 +141,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
             },
         ],
         scenario: "burst",
-        with_database: &["replay"],
+        with_database: &["ledger"],
         ..Mutant::PLAIN
     },
 ];

@@ -182,7 +182,12 @@ async fn cell(
     let result = raced?;
     let stopped = result.stopped.map(|stopped| stopped.why);
     let row = result.scenarios.into_iter().next().ok_or("nothing was raced")?;
-    Ok(Cell { scenario: scenario.name, verdict: row.verdict, why: why(&row, stopped), layers: row.layers })
+    Ok(Cell {
+        scenario: scenario.name,
+        verdict: row.verdict,
+        why: why(&row, stopped),
+        layers: row.layers.iter().map(ToString::to_string).collect(),
+    })
 }
 
 fn why(row: &ScenarioResult, stopped: Option<String>) -> String {
@@ -254,8 +259,13 @@ mod tests {
 
     use super::*;
 
-    const MUTANT: &Mutant =
-        &Mutant { name: "test", scenario: "burst", over_http: &["sweep"], with_database: &["books"], ..Mutant::PLAIN };
+    const MUTANT: &Mutant = &Mutant {
+        name: "test",
+        scenario: "burst",
+        over_http: &["occupancy"],
+        with_database: &["books"],
+        ..Mutant::PLAIN
+    };
 
     fn cell(verdict: Verdict, layer: &str) -> Cell {
         Cell { scenario: "burst", verdict, layers: vec![layer.to_owned()], why: "because".to_owned() }
@@ -284,17 +294,17 @@ mod tests {
 
     #[test]
     fn a_mutant_found_by_the_layers_of_its_row_is_caught() {
-        assert_eq!(complaint(Some(cell(Verdict::Broken, "sweep")), Some(cell(Verdict::Broken, "books"))), None);
+        assert_eq!(complaint(Some(cell(Verdict::Broken, "occupancy")), Some(cell(Verdict::Broken, "books"))), None);
     }
 
     #[rstest]
     #[case::survived(Some(cell(Verdict::Held, "")), "the mutant survived")]
     #[case::undecided(Some(cell(Verdict::Undecided, "")), "burst is undecided: because")]
-    #[case::another_layer(Some(cell(Verdict::Broken, "replay")), "broken by replay, not by books")]
+    #[case::another_layer(Some(cell(Verdict::Broken, "ledger")), "broken by ledger, not by books")]
     #[case::another_scenario(Some(Cell { scenario: "limits", ..cell(Verdict::Broken, "books") }), "was not raced")]
     #[case::not_raced(None, "was not raced")]
     fn anything_else_escaped(#[case] with_database: Option<Cell>, #[case] expected: &str) {
-        let told = complaint(Some(cell(Verdict::Broken, "sweep")), with_database).unwrap_or_default();
+        let told = complaint(Some(cell(Verdict::Broken, "occupancy")), with_database).unwrap_or_default();
         assert!(told.contains(expected), "{told}");
     }
 

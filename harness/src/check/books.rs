@@ -5,7 +5,10 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
-use crate::{check::verdict::Violation, history::Status};
+use crate::{
+    check::verdict::{Breach, Layer, Violation},
+    history::Status,
+};
 
 /// One item's rows as one snapshot showed them.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -89,12 +92,15 @@ impl Page {
     }
 
     fn audit_ledger(&self, violations: &mut Vec<Violation>) {
-        let mut wrong = |what: String| violations.push(Violation::new("books", what));
+        let mut wrong_as = |breach, what: String| violations.push(Violation::new(Layer::Books, breach, what));
         let (mut total, mut held, mut confirmed) = (0, 0, 0);
         for (index, row) in self.ledger.iter().enumerate() {
             let LedgerRow { version, quantity, .. } = *row;
             if version != index as i64 + 1 {
-                wrong(format!("the ledger's row {} has version {version}: a version is missing or double", index + 1));
+                wrong_as(
+                    Breach::ShowsWhatNeverWas,
+                    format!("the ledger's row {} has version {version}: a version is missing or double", index + 1),
+                );
                 return;
             }
             match row.kind {
@@ -108,44 +114,59 @@ impl Page {
                 }
             }
             if (row.total_quantity, row.held_quantity, row.confirmed_quantity) != (total, held, confirmed) {
-                wrong(format!(
-                    "version {version} says total {}, held {}, confirmed {}; its ledger folds to {total}, {held}, {confirmed}",
-                    row.total_quantity, row.held_quantity, row.confirmed_quantity
-                ));
+                wrong_as(
+                    Breach::ShowsWhatNeverWas,
+                    format!(
+                        "version {version} says total {}, held {}, confirmed {}; its ledger folds to {total}, {held}, {confirmed}",
+                        row.total_quantity, row.held_quantity, row.confirmed_quantity
+                    ),
+                );
                 return;
             }
             if held < 0 || held + confirmed > total {
-                wrong(format!(
-                    "version {version} breaks the invariant: held {held} + confirmed {confirmed}, total {total}"
-                ));
+                wrong_as(
+                    Breach::SoldTwice,
+                    format!(
+                        "version {version} breaks the invariant: held {held} + confirmed {confirmed}, total {total}"
+                    ),
+                );
             }
         }
         for (before, after) in self.ledger.iter().zip(self.ledger.iter().skip(1)) {
             let early_us = before.recorded_at_us - after.recorded_at_us;
             if early_us > 0 {
-                wrong(format!(
-                    "version {} was recorded {:.3} ms before version {}: its clock was read before its lock",
-                    after.version,
-                    early_us as f64 / 1_000.0,
-                    before.version
-                ));
+                wrong_as(
+                    Breach::ShowsWhatNeverWas,
+                    format!(
+                        "version {} was recorded {:.3} ms before version {}: its clock was read before its lock",
+                        after.version,
+                        early_us as f64 / 1_000.0,
+                        before.version
+                    ),
+                );
                 break;
             }
         }
         let Counters { total_quantity, held_quantity, confirmed_quantity, version } = self.item;
         if (total_quantity, held_quantity, confirmed_quantity) != (total, held, confirmed) {
-            wrong(format!(
-                "the item says total {total_quantity}, held {held_quantity}, confirmed {confirmed_quantity}; \
+            wrong_as(
+                Breach::ShowsWhatNeverWas,
+                format!(
+                    "the item says total {total_quantity}, held {held_quantity}, confirmed {confirmed_quantity}; \
                  its ledger folds to {total}, {held}, {confirmed}"
-            ));
+                ),
+            );
         }
         if version != self.ledger.len() as i64 {
-            wrong(format!("the item is at version {version}; its ledger has {} rows", self.ledger.len()));
+            wrong_as(
+                Breach::ShowsWhatNeverWas,
+                format!("the item is at version {version}; its ledger has {} rows", self.ledger.len()),
+            );
         }
     }
 
     fn audit_rows(&self, violations: &mut Vec<Violation>) {
-        let mut wrong = |what: String| violations.push(Violation::new("books", what));
+        let mut wrong = |what: String| violations.push(Violation::new(Layer::Books, Breach::ShowsWhatNeverWas, what));
         let sum = |status| -> i64 {
             self.reservations.iter().filter(|row| row.status == status).map(|row| row.quantity).sum()
         };

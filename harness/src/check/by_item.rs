@@ -4,17 +4,26 @@ use std::collections::HashMap;
 
 use crate::{
     check::model::{Act, ItemHistory, ModelHold, Op, States},
-    history::{Call, Contract, Moved, Outcome, Reason, Request, Status},
+    history::{Answer, Call, Contract, Moved, Outcome, Reason, Request, Status},
 };
 
-/// Sorts calls by item. Items whose creation is not in the history are left out: nobody knows their total.
+/// A hold whose deadline is neither asked for nor shown lives this long at least.
+const LIFE_MIN_NS: u64 = 1_000_000_000;
+
+/// Sorts calls by item. Items whose creation is not in the history are left out: their total is not known.
 pub fn by_item<'c>(calls: impl IntoIterator<Item = &'c Call>, contract: Contract, moved: &Moved) -> Vec<ItemHistory> {
     let mut totals: HashMap<&str, i64> = HashMap::new();
     let mut order: Vec<&str> = Vec::new();
     let mut sorted: HashMap<&str, Vec<&Call>> = HashMap::new();
+    let mut sweeps: Vec<&Call> = Vec::new();
     for call in calls {
+        if let Request::Expire = call.request {
+            sweeps.push(call);
+        }
         let Some(item) = call.about() else { continue };
-        if let (Request::CreateItem { total, .. }, true) = (&call.request, call.outcome.is_ok()) {
+        if let (Request::CreateItem { total, .. }, true) = (&call.request, call.outcome.is_ok())
+            && !totals.contains_key(item)
+        {
             totals.insert(item, *total);
             order.push(item);
         }
@@ -24,7 +33,7 @@ pub fn by_item<'c>(calls: impl IntoIterator<Item = &'c Call>, contract: Contract
         .into_iter()
         .filter_map(|item| {
             let calls = sorted.remove(item)?;
-            Some(Builder::new(item, *totals.get(item)?, contract, moved).build(&calls))
+            Some(Builder::new(item, *totals.get(item)?, contract, moved).build(&calls, &sweeps))
         })
         .collect()
 }
@@ -35,24 +44,28 @@ struct Builder<'m> {
     moved: &'m Moved,
     by_id: HashMap<String, usize>,
     by_key: HashMap<String, usize>,
-    /// Each hold's deadline: not before, not after.
-    lapses: Vec<Option<(u64, u64)>>,
+    /// Whether some late confirm succeeded: then one that is refused says that the units were not free.
+    takes_anew: bool,
     end_ns: u64,
 }
 
 impl<'m> Builder<'m> {
     fn new(item: &str, total: i64, contract: Contract, moved: &'m Moved) -> Self {
-        let history = ItemHistory { item: item.to_owned(), total, contract, holds: Vec::new(), ops: Vec::new() };
-        Builder { history, moved, by_id: HashMap::new(), by_key: HashMap::new(), lapses: Vec::new(), end_ns: 0 }
+        let history =
+            ItemHistory { item: item.to_owned(), total, contract, holds: Vec::new(), ops: Vec::new(), end_ns: 0 };
+        Builder { history, moved, by_id: HashMap::new(), by_key: HashMap::new(), takes_anew: false, end_ns: 0 }
     }
 
-    fn build(mut self, calls: &[&Call]) -> ItemHistory {
-        self.end_ns = calls.iter().map(|call| call.returned_ns.unwrap_or(call.invoked_ns)).max().unwrap_or(0);
-        // Who was told an id must be known before what is said about it.
+    fn build(mut self, calls: &[&Call], sweeps: &[&Call]) -> ItemHistory {
+        let ends = calls.iter().chain(sweeps).map(|call| call.returned_ns.unwrap_or(call.invoked_ns));
+        self.end_ns = ends.max().unwrap_or(0);
+        self.history.end_ns = self.end_ns;
+        self.takes_anew =
+            calls.iter().any(|call| matches!(call.request, Request::ConfirmLate { .. }) && call.outcome.is_ok());
+        // The call that was told an id must be known before what is said about it.
         calls.iter().for_each(|call| self.reservation(call));
         calls.iter().for_each(|call| self.rest(call));
-        self.deadlines();
-        self.overdue_reads();
+        self.deadlines(calls, sweeps);
         self.history.ops.sort_by_key(|op| (op.invoked_ns, op.returned_ns));
         self.history
     }
@@ -75,12 +88,19 @@ impl<'m> Builder<'m> {
             Outcome::Refused(_) => return,
             // What no item can give cannot have happened, whatever the answer was lost to.
             Outcome::Unknown(_) if !(1..=self.history.total).contains(quantity) => return,
+            Outcome::Ok(_) if *quantity < 1 => return,
             _ => {}
         }
         let known = key.as_ref().and_then(|key| self.by_key.get(key)).copied();
+        // One key that was answered with two ids made two holds.
+        let known = known.filter(|hold| match (&self.history.holds[*hold].id, &id) {
+            (Some(known), Some(id)) => known == id,
+            _ => true,
+        });
         let hold = known.unwrap_or_else(|| {
-            self.history.holds.push(ModelHold { id: None, quantity: *quantity, keyed: key.is_some() });
-            self.lapses.push(None);
+            let hold =
+                ModelHold { id: None, quantity: *quantity, keyed: key.is_some(), made_ns: u64::MAX, lapses: None };
+            self.history.holds.push(hold);
             self.history.holds.len() - 1
         });
         if let Some(key) = key {
@@ -91,17 +111,19 @@ impl<'m> Builder<'m> {
         let window = ttl_ns.map(|ttl_ns| {
             (call.invoked_ns.saturating_add(ttl_ns), call.returned_ns.unwrap_or(u64::MAX).saturating_add(ttl_ns))
         });
+        let made = &mut self.history.holds[hold];
+        made.made_ns = made.made_ns.min(call.invoked_ns);
         // A repeat under a key finds the first one's deadline, whichever came first.
-        self.lapses[hold] = match (self.lapses[hold], window) {
+        made.lapses = match (made.lapses, window) {
             (Some(known), Some(window)) => Some((known.0.min(window.0), known.1.max(window.1))),
             (known, window) => known.or(window),
         };
         if let Some(id) = id {
             if let Some(moved) = self.moved.get(&id) {
-                self.lapses[hold] = Some(*moved);
+                made.lapses = Some(*moved);
             }
             self.by_id.insert(id.clone(), hold);
-            self.history.holds[hold].id = Some(id);
+            made.id = Some(id);
         }
         self.push(call, call.outcome.is_ok(), Act::Reserve { hold });
     }
@@ -109,129 +131,148 @@ impl<'m> Builder<'m> {
     fn rest(&mut self, call: &Call) {
         if let (Request::GetItem { .. }, Some(view)) = (&call.request, call.outcome.item()) {
             let (available, held, confirmed) = (view.available, view.held, view.confirmed);
-            self.push(call, true, Act::Read { available, held, confirmed, overdue: 0 });
+            self.push(call, true, Act::Read { available, held, confirmed });
             return;
         }
         let Some(hold) = call.request.reservation().and_then(|id| self.by_id.get(id)).copied() else { return };
         let done = match call.request {
-            Request::Confirm { .. } => Act::Confirm { hold },
-            Request::Cancel { .. } => Act::Cancel { hold },
-            _ => {
+            Request::Confirm { .. } => Some(Act::Confirm { hold, met: self.history.in_time(hold, call.invoked_ns) }),
+            Request::ConfirmLate { .. } => Some(Act::ConfirmLate { hold }),
+            Request::Cancel { .. } => Some(Act::Cancel { hold, met: self.history.in_time(hold, call.invoked_ns) }),
+            _ => None,
+        };
+        match (&call.outcome, done) {
+            (Outcome::Ok(_), Some(done)) => self.push(call, true, done),
+            // What was sent after the deadline can only have been refused.
+            (Outcome::Unknown(_), Some(Act::Confirm { met: false, .. }))
+                if self.history.holds[hold].lapses.is_some() => {}
+            (Outcome::Unknown(_), Some(done)) => self.push(call, false, done),
+            (Outcome::Ok(_), None) => {
                 if let Some(status) = call.outcome.reservation().and_then(|view| view.status) {
                     let allowed = self.shown(hold, call, status);
                     self.push(call, true, Act::Observe { hold, allowed });
                 }
-                return;
             }
-        };
-        match &call.outcome {
-            Outcome::Ok(_) => self.push(call, true, done),
-            Outcome::Unknown(_) => self.push(call, false, done),
-            Outcome::Refused(reason) => {
-                if let Some(allowed) = self.refused(hold, call, *reason) {
-                    self.push(call, true, Act::Observe { hold, allowed });
+            (Outcome::Refused(reason), _) => {
+                if let Some(act) = self.refused(hold, call, *reason) {
+                    self.push(call, true, act);
                 }
             }
+            (Outcome::Unknown(_), None) => {}
         }
     }
 
     /// Whether a hold that still counts may already be called expired: where a sweep must record it first.
     fn overdue(&self, hold: usize, call: &Call) -> bool {
-        let earliest =
-            self.lapses[hold].map_or(u64::MAX, |(first, _)| first.saturating_sub(self.history.contract.rounding_ns));
+        let earliest = self.history.holds[hold]
+            .lapses
+            .map_or(u64::MAX, |(first, _)| first.saturating_sub(self.history.contract.rounding_ns));
         !self.history.contract.lapse_frees_at_once && call.returned_ns.unwrap_or(u64::MAX) >= earliest
     }
 
     fn shown(&self, hold: usize, call: &Call, status: Status) -> States {
-        let lapses_later = !self.history.contract.lapse_frees_at_once;
+        let Contract { lapse_frees_at_once, exact_reasons, .. } = self.history.contract;
         match status {
-            Status::Pending if lapses_later => States::HELD.or(States::LAPSED),
+            Status::Pending if !lapse_frees_at_once || !exact_reasons => States::HELD.or(States::LAPSED),
             Status::Pending => States::HELD,
             Status::Confirmed => States::CONFIRMED,
+            // Some services keep one word for holds that were given back and holds that lapsed.
+            Status::Cancelled if !exact_reasons => States::CANCELLED.or(States::LAPSED),
             Status::Cancelled => States::CANCELLED,
             Status::Expired if self.overdue(hold, call) => States::LAPSED.or(States::HELD),
             Status::Expired => States::LAPSED,
         }
     }
 
-    fn refused(&self, hold: usize, call: &Call, reason: Reason) -> Option<States> {
+    fn refused(&self, hold: usize, call: &Call, reason: Reason) -> Option<Act> {
         let late = if self.overdue(hold, call) { States::LAPSED.or(States::HELD) } else { States::LAPSED };
         let Contract { exact_reasons, repeated_confirm_is_ok, repeated_cancel_is_ok, .. } = self.history.contract;
-        let confirm = matches!(call.request, Request::Confirm { .. });
+        let confirm = matches!(call.request, Request::Confirm { .. } | Request::ConfirmLate { .. });
+        let cancel = matches!(call.request, Request::Cancel { .. });
+        let anew = matches!(call.request, Request::ConfirmLate { .. }) && self.takes_anew;
         let exact = match reason {
+            Reason::ReservationExpired if anew => return Some(Act::TooLate { hold }),
+            Reason::InsufficientAvailability if anew => return Some(Act::TooLate { hold }),
             Reason::ReservationExpired => late,
             Reason::ReservationConfirmed if confirm && repeated_confirm_is_ok => States::NONE,
-            Reason::ReservationCancelled if !confirm && repeated_cancel_is_ok => States::NONE,
+            Reason::ReservationCancelled if cancel && repeated_cancel_is_ok => States::NONE,
             Reason::ReservationConfirmed => States::CONFIRMED,
             Reason::ReservationCancelled => States::CANCELLED,
             Reason::NotPending => States::OVER.or(late),
+            // Some services forget a hold that has ended.
+            Reason::NotFound if !exact_reasons => States::ABSENT.or(States::OVER).or(late),
+            Reason::NotFound => States::ABSENT,
             // Nothing of the hold's state can be learned from these.
             Reason::InsufficientAvailability
-            | Reason::NotFound
             | Reason::Invalid
             | Reason::Unauthorized
             | Reason::Contention
             | Reason::Unreachable => return None,
         };
-        Some(if exact_reasons { exact } else { States::OVER.or(late) })
+        let allowed = if exact_reasons || reason == Reason::NotFound { exact } else { States::OVER.or(late) };
+        Some(Act::Observe { hold, allowed })
     }
 
-    fn deadlines(&mut self) {
-        let Contract { lapse_frees_at_once, rounding_ns, .. } = self.history.contract;
-        for (hold, lapse) in self.lapses.iter().enumerate() {
-            let Some((first, last)) =
-                lapse.map(|(first, last)| (first.saturating_sub(rounding_ns), last.saturating_add(rounding_ns)))
-            else {
+    fn deadlines(&mut self, calls: &[&Call], sweeps: &[&Call]) {
+        for hold in 0..self.history.holds.len() {
+            let ModelHold { lapses, made_ns, .. } = self.history.holds[hold];
+            let act = Act::Lapse { hold };
+            let Some((first, last)) = lapses else {
+                // A deadline that is not shown may be any.
+                let invoked_ns = made_ns.saturating_add(LIFE_MIN_NS);
+                if invoked_ns <= self.end_ns {
+                    self.history.ops.push(Op { call: None, invoked_ns, returned_ns: u64::MAX, must: false, act });
+                }
                 continue;
             };
+            let rounding_ns = self.history.contract.rounding_ns;
+            let (first, last) = (first.saturating_sub(rounding_ns), last.saturating_add(rounding_ns));
             if first > self.end_ns {
                 continue;
             }
-            let must = lapse_frees_at_once && last <= self.end_ns && self.history.holds[hold].id.is_some();
-            let returned_ns = if must { last } else { u64::MAX };
-            let act = Act::Lapse { hold };
+            let certain = if self.history.contract.lapse_frees_at_once {
+                Some(last).filter(|last| *last <= self.end_ns)
+            } else {
+                self.swept_by(last, calls, sweeps)
+            };
+            // What was sent before the deadline may be decided in time and committed late: the lapse waits for it.
+            let met = |op: &&Op| match op.act {
+                Act::Confirm { hold: of, met } | Act::Cancel { hold: of, met } => of == hold && met,
+                _ => false,
+            };
+            let pending = self.history.ops.iter().filter(met).map(|op| op.returned_ns).max().unwrap_or(0);
+            let returned_ns = certain.map_or(u64::MAX, |by| by.max(pending));
+            let must = returned_ns != u64::MAX && self.history.holds[hold].id.is_some();
+            let returned_ns = if must { returned_ns } else { u64::MAX };
             self.history.ops.push(Op { call: None, invoked_ns: first, returned_ns, must, act });
         }
     }
 
-    /// A confirm or cancel may be decided before the deadline and committed after it. What is seen between the two may
-    /// show the hold as lapsed, and the deadline itself has to wait for the outcome.
-    fn overdue_reads(&mut self) {
-        let rounding_ns = self.history.contract.rounding_ns;
-        // Hold, from its deadline, to the call's return, units that a confirm keeps.
-        let mut pending: Vec<(usize, u64, u64, i64)> = Vec::new();
-        for op in &self.history.ops {
-            let (hold, keeps) = match op.act {
-                Act::Confirm { hold } => (hold, self.history.holds[hold].quantity),
-                Act::Cancel { hold } => (hold, 0),
-                _ => continue,
-            };
-            let Some((first, last)) = self.lapses[hold] else { continue };
-            if first.saturating_sub(rounding_ns) <= op.returned_ns && op.invoked_ns <= last.saturating_add(rounding_ns)
-            {
-                pending.push((hold, op.invoked_ns.max(first.saturating_sub(rounding_ns)), op.returned_ns, keeps));
+    /// When a sweep has certainly recorded a hold that lapsed by then: the first that was sent afterwards, met no other
+    /// call about the item and no other sweep, and does not say that more is waiting.
+    fn swept_by(&self, lapsed_ns: u64, calls: &[&Call], sweeps: &[&Call]) -> Option<u64> {
+        let lapsed = |at_ns: u64| {
+            let due = |hold: &&ModelHold| hold.lapses.is_some_and(|(_, last)| last <= at_ns);
+            self.history.holds.iter().filter(due).count() as u64
+        };
+        let whole = |sweep: &Call| match &sweep.outcome {
+            Outcome::Ok(Answer::Sweep(view)) => {
+                // A sweep that counts fewer than had lapsed may have met its own limit.
+                let counted = view.expired.is_some_and(|count| count == 0 || count >= lapsed(sweep.invoked_ns));
+                view.has_more != Some(true) && (counted || view.has_more == Some(false))
             }
-        }
-        if pending.is_empty() {
-            return;
-        }
-        for op in &mut self.history.ops {
-            let (from_ns, to_ns) = (op.invoked_ns, op.returned_ns);
-            let meets = |(_, from, to, _): &&(usize, u64, u64, i64)| *from <= to_ns && *to >= from_ns;
-            match &mut op.act {
-                Act::Read { overdue, .. } => *overdue = pending.iter().filter(meets).map(|(.., keeps)| keeps).sum(),
-                Act::Observe { hold, allowed }
-                    if allowed.meets(States::LAPSED) && pending.iter().filter(meets).any(|(of, ..)| of == hold) =>
-                {
-                    *allowed = allowed.or(States::HELD);
-                }
-                Act::Lapse { hold } if op.must => {
-                    let latest = pending.iter().filter(|(of, ..)| of == hold).map(|(_, _, to_ns, _)| *to_ns).max();
-                    op.returned_ns = op.returned_ns.max(latest.unwrap_or(0));
-                    op.must = op.returned_ns != u64::MAX;
-                }
-                _ => {}
-            }
-        }
+            _ => false,
+        };
+        let meets = |sweep: &Call, other: &Call| {
+            let returned = |call: &Call| call.returned_ns.unwrap_or(u64::MAX);
+            sweep.id != other.id && sweep.invoked_ns <= returned(other) && other.invoked_ns <= returned(sweep)
+        };
+        let writes = |call: &&&Call| !matches!(call.request, Request::GetItem { .. } | Request::GetReservation { .. });
+        sweeps
+            .iter()
+            .filter(|sweep| sweep.invoked_ns > lapsed_ns && whole(sweep))
+            .filter(|sweep| !calls.iter().filter(writes).chain(sweeps).any(|other| meets(sweep, other)))
+            .filter_map(|sweep| sweep.returned_ns)
+            .min()
     }
 }

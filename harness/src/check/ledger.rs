@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use crate::{
     check::{
         books::{Kind, LedgerRow, Page},
-        verdict::Violation,
+        verdict::{Breach, Layer, Violation},
     },
     history::{Call, Outcome, Reason, Request},
 };
@@ -95,7 +95,7 @@ fn unasked(page: &Page, told: &HashMap<&str, Told<'_>>, mut unknown: Vec<(i64, &
         };
         if !asked {
             let what = format!("version {} is {:?} of {id}, which no call explains", row.version, row.kind);
-            violations.push(Violation::new("replay", what));
+            violations.push(Violation::new(Layer::Ledger, Breach::ShowsWhatNeverWas, what));
         }
     }
     violations
@@ -143,7 +143,7 @@ fn disorder(page: &Page, told: &HashMap<&str, Told<'_>>) -> Option<Violation> {
 }
 
 fn shown(what: String, call: &Call) -> Violation {
-    let mut violation = Violation::new("replay", what).shown_by([call.id]);
+    let mut violation = Violation::new(Layer::Ledger, Breach::ShowsWhatNeverWas, what).shown_by([call.id]);
     violation.instant_ns = call.returned_ns;
     violation
 }

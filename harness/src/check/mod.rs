@@ -1,8 +1,13 @@
-//! Decides whether a history can be explained. Three layers, and the worst verdict wins: the sweep refutes with a proof
-//! that a person can read, the search looks for an order that explains every answer, the replay compares with the
-//! service's ledger where there is one.
+//! Decides whether a history can be explained. Four layers are all run, and the worst verdict wins: single answers and ids
+//! ([`answers`]), each hold's life ([`lifecycle`]), the units certainly and possibly taken ([`occupancy`]), and the search
+//! for an order that explains every answer ([`search`]). What stays unknown after that ([`unknown`]), and a history in
+//! which nothing was sold, is undecided. [`ledger`] and [`books`] compare with the service's own rows, where a live run
+//! reads them.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use serde::Serialize;
 
@@ -12,15 +17,18 @@ use crate::{
         model::{Act, ItemHistory, Op},
         verdict::{Decision, Verdict, Violation},
     },
-    history::{Call, Contract, File, Moved},
+    history::{Call, Contract, File, Moved, Request},
 };
 
+pub mod answers;
 pub mod books;
 pub mod by_item;
 pub mod ledger;
+pub mod lifecycle;
 pub mod model;
 pub mod occupancy;
 pub mod search;
+pub mod unknown;
 pub mod verdict;
 
 /// What a check may cost. Both bounds are honoured inside its steps.
@@ -64,47 +72,87 @@ pub fn check<'c>(
     moved: &Moved,
     limits: Limits,
 ) -> Checked {
-    let histories = by_item(calls, contract, moved);
+    let calls: Vec<&Call> = calls.into_iter().collect();
+    let histories = by_item(calls.iter().copied(), contract, moved);
     let deadline = Instant::now() + limits.time;
     let mut checked = Checked {
-        verdict: if histories.is_empty() { Verdict::Undecided } else { Verdict::Held },
-        violations: Vec::new(),
-        undecided: Vec::new(),
+        verdict: Verdict::Held,
+        violations: answers::refute(&calls, contract),
+        undecided: unproved(&calls, &histories),
         loosely: 0,
         items: histories.len(),
         operations: histories.iter().map(|history| history.ops.len()).sum(),
     };
-    if histories.is_empty() {
-        checked.undecided.push("the history creates no item, so there is nothing to check".to_owned());
-    }
     for history in &histories {
-        match check_item(history, deadline.min(Instant::now() + limits.item_time), limits.states) {
-            Decision::Explained => {}
-            Decision::ExplainedBut(reads) => checked.loosely += reads,
-            Decision::Refuted(violation) => {
-                checked.verdict = checked.verdict.max(Verdict::Broken);
-                checked.violations.push(violation);
-            }
-            Decision::Undecided(why) => {
-                checked.verdict = checked.verdict.max(Verdict::Undecided);
-                checked.undecided.push(format!("item {}: {why}", history.item));
-            }
-        }
+        let until = deadline.min(Instant::now() + limits.item_time);
+        let about: Vec<&Call> = calls.iter().filter(|call| call.about() == Some(&history.item)).copied().collect();
+        checked.item(history, &about, until, limits.states);
     }
+    checked.verdict = if !checked.violations.is_empty() {
+        Verdict::Broken
+    } else if !checked.undecided.is_empty() {
+        Verdict::Undecided
+    } else {
+        Verdict::Held
+    };
     checked
 }
+
+/// Why a history proves nothing, or nothing about some of its items.
+fn unproved(calls: &[&Call], histories: &[ItemHistory]) -> Vec<String> {
+    let mut why = Vec::new();
+    if histories.is_empty() {
+        why.push("the history creates no item, so there is nothing to check".to_owned());
+    }
+    let known: HashSet<&str> = histories.iter().map(|history| history.item.as_str()).collect();
+    let mut strange: Vec<&str> =
+        calls.iter().filter_map(|call| call.about()).filter(|item| !known.contains(item)).collect();
+    strange.sort_unstable();
+    strange.dedup();
+    why.extend(
+        strange.iter().map(|item| format!("item {item}: its creation is not known, so its total is not either")),
+    );
+    why
+}
+
+impl Checked {
+    /// Every layer looks at an item; none hides another's finding.
+    fn item(&mut self, history: &ItemHistory, calls: &[&Call], until: Instant, states: usize) {
+        self.violations.extend(lifecycle::refute(history, calls));
+        self.violations.extend(occupancy::refute(history));
+        // What is refuted already is searched for another finding, and not for long.
+        let until = if self.violations.is_empty() { until } else { until.min(Instant::now() + SECOND_LOOK) };
+        match find_order(history, until, states) {
+            Decision::Explained => {}
+            Decision::ExplainedBut(reads) => self.loosely += reads,
+            Decision::Refuted(violation) => self.violations.push(violation),
+            Decision::Undecided(why) => self.undecided.push(format!("item {}: {why}", history.item)),
+        }
+        if !self.violations.is_empty() {
+            return;
+        }
+        let open = unknown::unsettled(history, calls, until, states / 4);
+        if let Some(first) = open.first() {
+            let verb = calls.iter().find(|call| call.id == *first).map_or("", |call| call.request.verb());
+            self.undecided.push(format!(
+                "item {}: of {} calls it stays unknown whether they happened, the first is call {first}, {verb}",
+                history.item,
+                open.len()
+            ));
+        }
+    }
+}
+
+/// How long an item that is refuted already is searched.
+const SECOND_LOOK: Duration = Duration::from_millis(300);
 
 /// Reads with many effects under way beside them are the search's worst case, and prove least: where no order is found
 /// soon, those in a crowd larger than this are left out, then those in a smaller one.
 const CROWDS: [usize; 3] = [24, 6, 0];
 
-/// Checks one item: refutes if a glance can, searches otherwise. Reads that are left out have been compared by the sweep
-/// with what was certainly and what was possibly taken; what cannot be explained without them cannot be explained with
-/// them.
-pub fn check_item(history: &ItemHistory, deadline: Instant, states: usize) -> Decision {
-    if let Some(violation) = occupancy::refute(history) {
-        return Decision::Refuted(violation);
-    }
+/// Looks for an order that explains one item. Reads that are left out have been compared by `occupancy` with what was
+/// certainly and what was possibly taken; what cannot be explained without them cannot be explained with them.
+pub fn find_order(history: &ItemHistory, deadline: Instant, states: usize) -> Decision {
     let part = || Instant::now() + deadline.saturating_duration_since(Instant::now()) / 4;
     let mut decision = search::search(history, part(), states / 4);
     for crowd in CROWDS {
@@ -122,7 +170,7 @@ pub fn check_item(history: &ItemHistory, deadline: Instant, states: usize) -> De
 }
 
 fn without_crowded_reads(history: &ItemHistory, crowd: usize) -> (ItemHistory, usize) {
-    let effect = |op: &&Op| matches!(op.act, Act::Reserve { .. } | Act::Confirm { .. } | Act::Cancel { .. });
+    let effect = |op: &&Op| op.act.changes().is_some() && op.call.is_some();
     let mut begins: Vec<u64> = history.ops.iter().filter(effect).map(|op| op.invoked_ns).collect();
     let mut ends: Vec<u64> = history.ops.iter().filter(effect).map(|op| op.returned_ns).collect();
     begins.sort_unstable();
@@ -140,9 +188,16 @@ fn without_crowded_reads(history: &ItemHistory, crowd: usize) -> (ItemHistory, u
 /// Checks every item of a file.
 pub fn check_file(file: &File, limits: Limits) -> Checked {
     let mut checked = check(&file.calls, file.contract, &file.moved, limits);
+    let sold = |call: &Call| matches!(call.request, Request::Reserve { .. }) && call.outcome.is_ok();
+    if checked.items > 0 && !file.calls.iter().any(sold) {
+        let why = "no reservation succeeded, so nothing was sold that could have been sold twice";
+        checked.undecided.push(why.to_owned());
+    }
     if !file.complete {
-        // Whatever is missing could explain what is there, but not excuse what is refuted.
+        // What is missing could explain what is there, but not excuse what is refuted.
         checked.undecided.push("the history has no end: the run was cut short".to_owned());
+    }
+    if !checked.undecided.is_empty() {
         checked.verdict = checked.verdict.max(Verdict::Undecided);
     }
     checked

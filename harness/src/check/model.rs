@@ -47,11 +47,21 @@ pub enum Act {
     Confirm {
         /// Index of the hold.
         hold: usize,
+        /// It was sent before the deadline, so it may be decided in time and committed after it: until the commit,
+        /// reads show the hold as lapsed.
+        met: bool,
+    },
+    /// Sells the units of a hold that is held, or that has lapsed and whose units are free.
+    ConfirmLate {
+        /// Index of the hold.
+        hold: usize,
     },
     /// Gives them back.
     Cancel {
         /// Index of the hold.
         hold: usize,
+        /// As for a confirm.
+        met: bool,
     },
     /// The deadline passes: gives them back if they are still held.
     Lapse {
@@ -62,6 +72,11 @@ pub enum Act {
     TooFew {
         /// How many were wanted.
         quantity: i64,
+    },
+    /// The hold had lapsed, and too few units were free to take its own anew.
+    TooLate {
+        /// Index of the hold.
+        hold: usize,
     },
     /// The hold was in one of these states.
     Observe {
@@ -78,10 +93,21 @@ pub enum Act {
         held: Option<i64>,
         /// Units sold.
         confirmed: Option<i64>,
-        /// Units of holds whose deadline has passed while their confirm is under way: the confirm may have been decided
-        /// in time and be committed later, and a read between the two shows its units as free.
-        overdue: i64,
     },
+}
+
+impl Act {
+    /// The hold that it changes; none for what only observes.
+    pub fn changes(&self) -> Option<usize> {
+        match *self {
+            Act::Reserve { hold }
+            | Act::Confirm { hold, .. }
+            | Act::ConfirmLate { hold }
+            | Act::Cancel { hold, .. }
+            | Act::Lapse { hold } => Some(hold),
+            Act::TooFew { .. } | Act::TooLate { .. } | Act::Observe { .. } | Act::Read { .. } => None,
+        }
+    }
 }
 
 /// One operation and when it can have taken effect.
@@ -108,6 +134,10 @@ pub struct ModelHold {
     pub quantity: i64,
     /// Whether a repeated reservation under its key finds it instead of making another.
     pub keyed: bool,
+    /// When the first call that may have made it was sent.
+    pub made_ns: u64,
+    /// Its deadline: not before, not after; none where no answer shows it.
+    pub lapses: Option<(u64, u64)>,
 }
 
 /// One item's history.
@@ -123,6 +153,8 @@ pub struct ItemHistory {
     pub holds: Vec<ModelHold>,
     /// Its operations, by invocation.
     pub ops: Vec<Op>,
+    /// When the last call that returned did.
+    pub end_ns: u64,
 }
 
 /// The item at one moment.
@@ -146,6 +178,12 @@ impl State {
 }
 
 impl ItemHistory {
+    /// Whether a call that was sent then can have been decided before the hold's deadline.
+    pub fn in_time(&self, hold: usize, invoked_ns: u64) -> bool {
+        let last = self.holds[hold].lapses.map(|(_, last)| last.saturating_add(self.contract.rounding_ns));
+        last.is_some_and(|last| invoked_ns <= last)
+    }
+
     /// The item before anything happened.
     pub fn start(&self) -> State {
         State { held: 0, confirmed: 0, holds: vec![States::ABSENT; self.holds.len()] }
@@ -162,36 +200,59 @@ impl ItemHistory {
                 let fits = state.held + state.confirmed + quantity <= self.total;
                 if fits { state.turn(hold, States::HELD, quantity, 0) } else { None }
             }
-            Act::Confirm { hold } => match state.holds[hold] {
-                States::HELD => {
-                    state.turn(hold, States::CONFIRMED, -self.holds[hold].quantity, self.holds[hold].quantity)
-                }
+            Act::Confirm { hold, met } => match state.holds[hold] {
+                States::HELD => state.turn(hold, States::CONFIRMED, -self.units(hold), self.units(hold)),
+                States::LAPSED if met => self.take_anew(state, hold),
                 States::CONFIRMED if op.must && self.contract.repeated_confirm_is_ok => Some(false),
                 _ => None,
             },
-            Act::Cancel { hold } => match state.holds[hold] {
-                States::HELD => state.turn(hold, States::CANCELLED, -self.holds[hold].quantity, 0),
+            Act::ConfirmLate { hold } => match state.holds[hold] {
+                States::HELD => state.turn(hold, States::CONFIRMED, -self.units(hold), self.units(hold)),
+                States::LAPSED => self.take_anew(state, hold),
+                States::CONFIRMED if op.must && self.contract.repeated_confirm_is_ok => Some(false),
+                _ => None,
+            },
+            Act::Cancel { hold, met } => match state.holds[hold] {
+                States::HELD => state.turn(hold, States::CANCELLED, -self.units(hold), 0),
                 States::CANCELLED if op.must && self.contract.repeated_cancel_is_ok => Some(false),
                 // Some services call a lapsed hold cancelled when asked to: nothing is given back twice by that.
-                States::LAPSED if op.must && !self.contract.exact_reasons => state.turn(hold, States::CANCELLED, 0, 0),
+                States::LAPSED if met || op.must && !self.contract.exact_reasons => {
+                    state.turn(hold, States::CANCELLED, 0, 0)
+                }
                 _ => None,
             },
             Act::Lapse { hold } => match state.holds[hold] {
-                States::HELD => state.turn(hold, States::LAPSED, -self.holds[hold].quantity, 0),
+                States::HELD => state.turn(hold, States::LAPSED, -self.units(hold), 0),
                 States::ABSENT => None,
                 _ => Some(false),
             },
-            Act::TooFew { quantity } => (quantity > self.total - state.held - state.confirmed).then_some(false),
+            Act::TooFew { quantity } => (quantity > self.free(state)).then_some(false),
+            Act::TooLate { hold } => {
+                (state.holds[hold] == States::LAPSED && self.units(hold) > self.free(state)).then_some(false)
+            }
             Act::Observe { hold, allowed } => state.holds[hold].meets(allowed).then_some(false),
-            Act::Read { available, held, confirmed, overdue } => {
-                let free = self.total - state.held - state.confirmed;
-                let agrees = |freed: i64| {
-                    available.is_none_or(|shown| shown == free + freed)
-                        && held.is_none_or(|shown| shown == state.held - freed)
-                        && confirmed.is_none_or(|shown| shown == state.confirmed)
-                };
-                (0..=overdue).any(agrees).then_some(false)
+            Act::Read { available, held, confirmed } => {
+                let agrees = available.is_none_or(|shown| shown == self.free(state))
+                    && held.is_none_or(|shown| shown == state.held)
+                    && confirmed.is_none_or(|shown| shown == state.confirmed);
+                agrees.then_some(false)
             }
         }
+    }
+
+    /// Units that no hold has and no confirm sold.
+    pub fn free(&self, state: &State) -> i64 {
+        self.total - state.held - state.confirmed
+    }
+
+    fn units(&self, hold: usize) -> i64 {
+        self.holds[hold].quantity
+    }
+
+    fn take_anew(&self, state: &mut State, hold: usize) -> Option<bool> {
+        if self.units(hold) > self.free(state) {
+            return None;
+        }
+        state.turn(hold, States::CONFIRMED, 0, self.units(hold))
     }
 }

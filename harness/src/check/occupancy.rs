@@ -3,7 +3,7 @@
 
 use crate::check::{
     model::{Act, ItemHistory, Op},
-    verdict::Violation,
+    verdict::{Breach, Layer, Violation},
 };
 
 /// From when to when a hold's units were taken.
@@ -21,51 +21,110 @@ pub struct Span {
 
 /// Certain spans and possible spans.
 pub fn spans(history: &ItemHistory) -> (Vec<Span>, Vec<Span>) {
-    let count = history.holds.len();
-    let mut made = vec![(u64::MAX, u64::MAX); count];
-    let mut first_release = vec![u64::MAX; count];
-    let mut last_release = vec![u64::MAX; count];
-    let mut confirm_possible = vec![false; count];
-    let mut confirmed = vec![false; count];
-    for op in &history.ops {
-        match op.act {
-            Act::Reserve { hold } => {
-                made[hold].0 = made[hold].0.min(op.invoked_ns);
-                made[hold].1 = made[hold].1.min(op.returned_ns);
+    let lives = lives(history);
+    let mut certain = Vec::with_capacity(lives.len());
+    let mut possible = Vec::with_capacity(lives.len());
+    for (hold, life) in lives.iter().enumerate() {
+        let quantity = history.holds[hold].quantity;
+        let add = |spans: &mut Vec<Span>, from_ns: u64, to_ns: u64| {
+            if from_ns < to_ns {
+                spans.push(Span { hold, quantity, from_ns, to_ns });
             }
-            Act::Confirm { hold } => {
-                confirm_possible[hold] = true;
-                confirmed[hold] |= op.must;
-            }
-            Act::Cancel { hold } | Act::Lapse { hold } => {
-                first_release[hold] = first_release[hold].min(op.invoked_ns);
-                last_release[hold] = last_release[hold].min(op.returned_ns);
-            }
-            Act::TooFew { .. } | Act::Observe { .. } | Act::Read { .. } => {}
+        };
+        if life.confirmed {
+            add(&mut certain, life.made.1, u64::MAX);
+        } else {
+            add(&mut certain, life.made.1, life.first_release);
+            // Between a lapse and a late confirm the units may have been free.
+            add(&mut certain, life.taken_anew.max(life.made.1).max(life.first_release), u64::MAX);
         }
+        add(&mut possible, life.made.0, if life.confirm_possible { u64::MAX } else { life.last_release });
     }
-    let span =
-        |hold: usize, from_ns: u64, to_ns: u64| Span { hold, quantity: history.holds[hold].quantity, from_ns, to_ns };
-    let certain = (0..count)
-        .map(|hold| span(hold, made[hold].1, if confirmed[hold] { u64::MAX } else { first_release[hold] }))
-        .filter(|span| span.from_ns < span.to_ns)
-        .collect();
-    let possible = (0..count)
-        .map(|hold| span(hold, made[hold].0, if confirm_possible[hold] { u64::MAX } else { last_release[hold] }))
-        .filter(|span| span.from_ns != u64::MAX)
-        .collect();
     (certain, possible)
 }
 
-/// A refutation, if the spans alone give one.
-pub fn refute(history: &ItemHistory) -> Option<Violation> {
+/// When one hold can have been made and released.
+#[derive(Clone, Copy)]
+struct Life {
+    /// Not before, and certainly by.
+    made: (u64, u64),
+    first_release: u64,
+    last_release: u64,
+    confirm_possible: bool,
+    /// A confirm of the hold as it was, without a moment in which its units were free.
+    confirmed: bool,
+    /// Certainly sold by then, by a confirm that may have taken the units anew.
+    taken_anew: u64,
+    /// Certainly sold by then, by any confirm.
+    sold_by: u64,
+}
+
+fn lives(history: &ItemHistory) -> Vec<Life> {
+    let unmade = Life {
+        made: (u64::MAX, u64::MAX),
+        first_release: u64::MAX,
+        last_release: u64::MAX,
+        confirm_possible: false,
+        confirmed: false,
+        taken_anew: u64::MAX,
+        sold_by: u64::MAX,
+    };
+    let mut lives = vec![unmade; history.holds.len()];
+    for op in &history.ops {
+        let Some(hold) = op.act.changes() else { continue };
+        let life = &mut lives[hold];
+        match op.act {
+            Act::Reserve { .. } => {
+                life.made = (life.made.0.min(op.invoked_ns), life.made.1.min(op.returned_ns));
+            }
+            Act::Confirm { .. } => {
+                life.confirm_possible = true;
+                life.confirmed |= op.must;
+                life.sold_by = life.sold_by.min(if op.must { op.returned_ns } else { u64::MAX });
+            }
+            Act::ConfirmLate { .. } => {
+                life.confirm_possible = true;
+                if op.must {
+                    life.taken_anew = life.taken_anew.min(op.returned_ns);
+                    life.sold_by = life.sold_by.min(op.returned_ns);
+                }
+            }
+            _ => {
+                life.first_release = life.first_release.min(op.invoked_ns);
+                life.last_release = life.last_release.min(op.returned_ns);
+            }
+        }
+    }
+    lives
+}
+
+/// What the spans alone refute: more units taken than there are, a refusal of units that were free, a read that no moment
+/// of its call explains. The first of each.
+pub fn refute(history: &ItemHistory) -> Vec<Violation> {
     let (certain, possible) = spans(history);
     let least = Steps::new(&certain, false);
-    if let Some((instant, taken)) = least.first_above(history.total) {
-        return Some(oversold(history, &certain, instant, taken));
-    }
+    let oversold = least.first_above(history.total).map(|(at, taken)| oversold(history, &certain, at, taken));
     let most = Steps::new(&possible, true);
-    history.ops.iter().find_map(|op| contradicts(history, op, &least, &most))
+    let too_few = history.ops.iter().find_map(|op| refused_although_free(history, op, &most));
+    let least = Steps::new(&shown(history), false);
+    let read = history.ops.iter().find_map(|op| never_was(history, op, &least, &most));
+    oversold.into_iter().chain(too_few).chain(read).collect()
+}
+
+/// The certain spans as reads show them: a confirm that was decided before the deadline and is committed after it is seen
+/// as a lapsed hold in between.
+fn shown(history: &ItemHistory) -> Vec<Span> {
+    let mut spans = Vec::new();
+    for (hold, life) in lives(history).iter().enumerate() {
+        let quantity = history.holds[hold].quantity;
+        let again_ns = life.sold_by.max(life.made.1).max(life.first_release);
+        for (from_ns, to_ns) in [(life.made.1, life.first_release), (again_ns, u64::MAX)] {
+            if from_ns < to_ns {
+                spans.push(Span { hold, quantity, from_ns, to_ns });
+            }
+        }
+    }
+    spans
 }
 
 fn oversold(history: &ItemHistory, certain: &[Span], instant: u64, taken: i64) -> Violation {
@@ -81,39 +140,31 @@ fn oversold(history: &ItemHistory, certain: &[Span], instant: u64, taken: i64) -
         history.total,
         alive.len()
     );
-    Violation::new("sweep", what).at(instant).shown_by(calls)
+    Violation::new(Layer::Occupancy, Breach::SoldTwice, what).at(instant).shown_by(calls)
 }
 
-fn contradicts(history: &ItemHistory, op: &Op, least: &Steps, most: &Steps) -> Option<Violation> {
-    let total = history.total;
-    let what = match op.act {
-        Act::TooFew { quantity } => {
-            let most = most.max(op.invoked_ns, op.returned_ns);
-            (quantity <= total - most).then(|| {
-                format!(
-                    "a reservation of {quantity} was refused although at least {} units were free all the while",
-                    total - most
-                )
-            })?
-        }
-        Act::Read { available: Some(shown), overdue, .. } => {
-            let at_most = total - least.min(op.invoked_ns, op.returned_ns) + overdue;
-            let at_least = total - most.max(op.invoked_ns, op.returned_ns);
-            if shown > at_most {
-                format!(
-                    "the item showed {shown} available; at most {at_most} can have been, at any moment of that call"
-                )
-            } else if shown < at_least {
-                format!(
-                    "the item showed {shown} available; at least {at_least} must have been, at every moment of that call"
-                )
-            } else {
-                return None;
-            }
-        }
-        _ => return None,
+fn refused_although_free(history: &ItemHistory, op: &Op, most: &Steps) -> Option<Violation> {
+    let Act::TooFew { quantity } = op.act else { return None };
+    let free = history.total - most.max(op.invoked_ns, op.returned_ns);
+    (quantity <= free).then(|| {
+        let what =
+            format!("a reservation of {quantity} was refused although at least {free} units were free all the while");
+        Violation::new(Layer::Occupancy, Breach::RefusedAlthoughFree, what).at(op.returned_ns).shown_by(op.call)
+    })
+}
+
+fn never_was(history: &ItemHistory, op: &Op, least: &Steps, most: &Steps) -> Option<Violation> {
+    let Act::Read { available: Some(shown), .. } = op.act else { return None };
+    let at_most = history.total - least.min(op.invoked_ns, op.returned_ns);
+    let at_least = history.total - most.max(op.invoked_ns, op.returned_ns);
+    let what = if shown > at_most {
+        format!("the item showed {shown} available; at most {at_most} can have been, at any moment of that call")
+    } else if shown < at_least {
+        format!("the item showed {shown} available; at least {at_least} must have been, at every moment of that call")
+    } else {
+        return None;
     };
-    Some(Violation::new("sweep", what).at(op.returned_ns).shown_by(op.call))
+    Some(Violation::new(Layer::Occupancy, Breach::ShowsWhatNeverWas, what).at(op.returned_ns).shown_by(op.call))
 }
 
 /// A sum over time, as steps, with the extremes of any stretch.

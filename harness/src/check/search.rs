@@ -10,7 +10,7 @@ use std::{
 use crate::{
     check::{
         model::{Act, ItemHistory, Op, State},
-        verdict::{Decision, Violation},
+        verdict::{Breach, Decision, Layer, Violation},
     },
     history::Seed,
 };
@@ -207,28 +207,17 @@ impl<'h> Search<'h> {
     /// Whether an operation fits here and changes nothing.
     fn idle(&mut self, op: usize) -> bool {
         let op = &self.history.ops[op];
-        match op.act {
-            Act::TooFew { .. } | Act::Observe { .. } | Act::Read { .. } => {
-                self.history.step(&mut self.state, op) == Some(false)
-            }
-            Act::Reserve { hold } | Act::Confirm { hold } | Act::Cancel { hold } | Act::Lapse { hold } => {
-                let before = self.state.holds[hold];
-                let (held, confirmed) = (self.state.held, self.state.confirmed);
-                let step = self.history.step(&mut self.state, op);
-                (self.state.holds[hold], self.state.held, self.state.confirmed) = (before, held, confirmed);
-                step == Some(false)
-            }
-        }
+        let Some(hold) = op.act.changes() else { return self.history.step(&mut self.state, op) == Some(false) };
+        let before = (self.state.holds[hold], self.state.held, self.state.confirmed);
+        let step = self.history.step(&mut self.state, op);
+        (self.state.holds[hold], self.state.held, self.state.confirmed) = before;
+        step == Some(false)
     }
 
     fn put(&mut self, index: usize) -> Undo {
         let op = &self.history.ops[index];
-        let changed = match op.act {
-            Act::Reserve { hold } | Act::Confirm { hold } | Act::Cancel { hold } | Act::Lapse { hold } => {
-                Some((hold, self.state.holds[hold], self.state.held, self.state.confirmed))
-            }
-            _ => None,
-        };
+        let changed =
+            op.act.changes().map(|hold| (hold, self.state.holds[hold], self.state.held, self.state.confirmed));
         self.history.step(&mut self.state, op);
         self.by_invocation.remove(index);
         if op.must {
@@ -268,7 +257,7 @@ impl<'h> Search<'h> {
         while let Some(index) = next.filter(|op| self.history.ops[*op].invoked_ns <= horizon) {
             next = self.by_invocation.after(index);
             let op = self.history.ops[index];
-            if let Act::TooFew { .. } | Act::Observe { .. } | Act::Read { .. } = op.act {
+            if op.act.changes().is_none() {
                 let sold = if let Act::Read { confirmed: Some(sold), .. } = op.act { sold } else { i64::MAX };
                 let key = (sold, std::cmp::Reverse(self.weights[index]), self.distance(&op));
                 if goal.as_ref().is_none_or(|(known, _)| key < *known) {
@@ -306,15 +295,15 @@ impl<'h> Search<'h> {
 
     fn put_if_it_fits(&mut self, index: usize) -> Option<Undo> {
         let op = self.history.ops[index];
-        let (Act::Reserve { hold } | Act::Confirm { hold } | Act::Cancel { hold } | Act::Lapse { hold }) = op.act
-        else {
-            return None;
-        };
+        let hold = op.act.changes()?;
         let before = (self.state.holds[hold], self.state.held, self.state.confirmed);
         let step = self.history.step(&mut self.state, &op);
         (self.state.holds[hold], self.state.held, self.state.confirmed) = before;
         // Whatever fits without changing anything has been placed already; and what is sold cannot be unsold for a read.
-        let sells = if let Act::Confirm { hold } = op.act { self.history.holds[hold].quantity } else { 0 };
+        let sells = match op.act {
+            Act::Confirm { hold, .. } | Act::ConfirmLate { hold } => self.history.holds[hold].quantity,
+            _ => 0,
+        };
         let unseen = self.state.confirmed + sells <= self.sold_max();
         (step == Some(true) && unseen).then(|| self.put(index))
     }
@@ -322,9 +311,8 @@ impl<'h> Search<'h> {
     /// How far the state is from what the goal needs: only a guide, which every order is free to ignore.
     fn distance(&self, goal: &Op) -> i64 {
         match goal.act {
-            Act::TooFew { quantity } => {
-                (self.history.total - self.state.held - self.state.confirmed - quantity + 1).max(0)
-            }
+            Act::TooFew { quantity } => (self.history.free(&self.state) - quantity + 1).max(0),
+            Act::TooLate { hold } => (self.history.free(&self.state) - self.history.holds[hold].quantity + 1).max(0),
             // What is sold and what is taken: a confirm moves only the first, everything else only the second.
             Act::Read { available, held, confirmed, .. } => {
                 let taken = self.state.held + self.state.confirmed;
@@ -337,7 +325,7 @@ impl<'h> Search<'h> {
                 let wanted = self.state.held + self.state.confirmed + self.history.holds[hold].quantity;
                 (wanted - self.history.total).max(0)
             }
-            Act::Confirm { .. } | Act::Cancel { .. } | Act::Lapse { .. } => 0,
+            Act::Confirm { .. } | Act::ConfirmLate { .. } | Act::Cancel { .. } | Act::Lapse { .. } => 0,
         }
     }
 
@@ -349,7 +337,13 @@ impl<'h> Search<'h> {
             self.history.ops.len(),
             told(self.history, op),
         );
-        Violation::new("search", what).at(op.returned_ns).shown_by(op.call)
+        let kind = match op.act {
+            Act::Reserve { .. } | Act::Confirm { .. } | Act::ConfirmLate { .. } => Breach::SoldTwice,
+            Act::TooFew { .. } | Act::TooLate { .. } => Breach::RefusedAlthoughFree,
+            Act::Cancel { .. } | Act::Lapse { .. } => Breach::GivenBackTwice,
+            Act::Observe { .. } | Act::Read { .. } => Breach::ShowsWhatNeverWas,
+        };
+        Violation::new(Layer::Search, kind, what).at(op.returned_ns).shown_by(op.call)
     }
 }
 
@@ -357,8 +351,10 @@ fn told(history: &ItemHistory, op: &Op) -> String {
     let of = |hold: usize| history.holds[hold].quantity;
     match op.act {
         Act::Reserve { hold } => format!("a reservation of {}", of(hold)),
-        Act::Confirm { hold } => format!("the confirm of a hold of {}", of(hold)),
-        Act::Cancel { hold } => format!("the cancel of a hold of {}", of(hold)),
+        Act::Confirm { hold, .. } => format!("the confirm of a hold of {}", of(hold)),
+        Act::ConfirmLate { hold } => format!("the late confirm of a hold of {}", of(hold)),
+        Act::TooLate { hold } => format!("the refusal of a late confirm of a hold of {}", of(hold)),
+        Act::Cancel { hold, .. } => format!("the cancel of a hold of {}", of(hold)),
         Act::Lapse { hold } => format!("the lapse of a hold of {}", of(hold)),
         Act::TooFew { quantity } => format!("the refusal of a reservation of {quantity}"),
         Act::Observe { .. } => "what was said about a hold".to_owned(),
@@ -366,14 +362,15 @@ fn told(history: &ItemHistory, op: &Op) -> String {
     }
 }
 
-/// Operations are interchangeable if swapping them moves nothing that anybody could observe: same kind, same quantity,
-/// and holds about which nothing else is said.
+/// Operations are interchangeable if swapping them moves nothing that an answer could show: same kind, same quantity, and
+/// holds about which nothing else is said.
 fn classes(history: &ItemHistory) -> Vec<usize> {
     #[derive(Default, Clone)]
     struct Life {
         made: usize,
         made_by_ns: u64,
         ended: usize,
+        ended_from_ns: Option<u64>,
         uncertain: bool,
         observed: bool,
         lapses_from_ns: Option<u64>,
@@ -385,16 +382,19 @@ fn classes(history: &ItemHistory) -> Vec<usize> {
                 lives[hold].made += 1;
                 lives[hold].made_by_ns = lives[hold].made_by_ns.max(op.returned_ns);
             }
-            Act::Confirm { hold } | Act::Cancel { hold } => {
+            Act::Confirm { hold, .. } | Act::ConfirmLate { hold } | Act::Cancel { hold, .. } => {
                 lives[hold].ended += 1;
+                lives[hold].ended_from_ns = Some(op.invoked_ns);
                 lives[hold].uncertain |= !op.must;
             }
             Act::Lapse { hold } => lives[hold].lapses_from_ns = Some(op.invoked_ns),
-            Act::Observe { hold, .. } => lives[hold].observed = true,
+            Act::Observe { hold, .. } | Act::TooLate { hold } => lives[hold].observed = true,
             Act::TooFew { .. } | Act::Read { .. } => {}
         }
     }
-    let plain = |life: &Life| life.made == 1 && life.ended <= 1 && !life.uncertain && !life.observed;
+    // An end that was sent before its reserve returned makes that reserve more urgent than an equal one.
+    let in_turn = |life: &Life| life.ended_from_ns.is_none_or(|from_ns| from_ns >= life.made_by_ns);
+    let plain = |life: &Life| life.made == 1 && life.ended <= 1 && !life.uncertain && !life.observed && in_turn(life);
     let mut known: HashMap<(u8, i64, bool), usize> = HashMap::new();
     let mut next = history.ops.len();
     let mut shared = |kind: u8, quantity: i64, must: bool| {
@@ -406,15 +406,18 @@ fn classes(history: &ItemHistory) -> Vec<usize> {
     let class = |(index, op): (usize, &Op)| {
         let (kind, hold) = match op.act {
             Act::Reserve { hold } => (0, hold),
-            Act::Confirm { hold } => (1, hold),
-            Act::Cancel { hold } => (2, hold),
+            Act::Confirm { hold, .. } => (1, hold),
+            Act::Cancel { hold, .. } => (2, hold),
             Act::Lapse { hold } => (3, hold),
-            _ => return index,
+            Act::ConfirmLate { .. }
+            | Act::TooFew { .. }
+            | Act::TooLate { .. }
+            | Act::Observe { .. }
+            | Act::Read { .. } => return index,
         };
         let life = &lives[hold];
         // A hold that can lapse while the operation is under way is told apart by when it does.
         let undisturbed = match kind {
-            0 => life.lapses_from_ns.is_none_or(|from_ns| from_ns > op.returned_ns),
             3 => life.ended == 0 && life.made_by_ns <= op.invoked_ns,
             _ => life.lapses_from_ns.is_none_or(|from_ns| from_ns > op.returned_ns),
         };

@@ -25,13 +25,124 @@ impl Verdict {
     }
 }
 
+/// Which check found a violation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Layer {
+    /// A scenario's own expectation.
+    Expectation,
+    /// One answer against what was asked, and ids against the calls that made them.
+    Answers,
+    /// One hold's life: made once, ended once, not after its deadline.
+    Lifecycle,
+    /// The units certainly and possibly taken at every instant.
+    Occupancy,
+    /// The search for an order of the calls that explains every answer.
+    Search,
+    /// Reads during a race.
+    Sampler,
+    /// The service's books against themselves.
+    Books,
+    /// The service's books against the answers.
+    Ledger,
+    /// Every committed state, replayed from the database's log.
+    Log,
+}
+
+impl Layer {
+    /// All of them, in the order in which a report lists them.
+    pub const ALL: [Layer; 9] = [
+        Layer::Expectation,
+        Layer::Answers,
+        Layer::Lifecycle,
+        Layer::Occupancy,
+        Layer::Search,
+        Layer::Sampler,
+        Layer::Books,
+        Layer::Ledger,
+        Layer::Log,
+    ];
+
+    /// The word that tables, JSON and reports use.
+    pub fn word(self) -> &'static str {
+        match self {
+            Layer::Expectation => "expectation",
+            Layer::Answers => "answers",
+            Layer::Lifecycle => "lifecycle",
+            Layer::Occupancy => "occupancy",
+            Layer::Search => "search",
+            Layer::Sampler => "sampler",
+            Layer::Books => "books",
+            Layer::Ledger => "ledger",
+            Layer::Log => "log",
+        }
+    }
+
+    /// What a finding of this layer means, for a reader of a report.
+    pub fn told(self) -> &'static str {
+        match self {
+            Layer::Expectation => "what the scenario can state exactly, whatever the order was",
+            Layer::Answers => "one answer contradicts what was asked, or names an id that no call made",
+            Layer::Lifecycle => "one hold ended twice, or after its deadline, or without a call",
+            Layer::Occupancy => "what callers were certainly promised, added up",
+            Layer::Search => "no order of the calls explains every answer",
+            Layer::Sampler => "a read that no state explains",
+            Layer::Books => "the rows and the ledger do not add up",
+            Layer::Ledger => "the ledger tells another story than the answers",
+            Layer::Log => "a committed state breaks the invariant",
+        }
+    }
+}
+
+impl std::fmt::Display for Layer {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(self.word())
+    }
+}
+
+/// What a violation breaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Breach {
+    /// More units were promised than there are.
+    SoldTwice,
+    /// Units came back that were not given back, or came back twice.
+    GivenBackTwice,
+    /// A call was refused although the units were free.
+    RefusedAlthoughFree,
+    /// A read shows a state that never was.
+    ShowsWhatNeverWas,
+    /// An answer that the contract forbids.
+    AnsweredWhatIsForbidden,
+}
+
+impl Breach {
+    /// In words.
+    pub fn word(self) -> &'static str {
+        match self {
+            Breach::SoldTwice => "sold twice",
+            Breach::GivenBackTwice => "given back twice",
+            Breach::RefusedAlthoughFree => "refused although free",
+            Breach::ShowsWhatNeverWas => "shows what never was",
+            Breach::AnsweredWhatIsForbidden => "answered what the contract forbids",
+        }
+    }
+
+    /// Whether a scenario goes on after it, so that it is learnt whether the writes hold.
+    pub fn leaves_the_writes_open(self) -> bool {
+        matches!(self, Breach::ShowsWhatNeverWas | Breach::AnsweredWhatIsForbidden)
+    }
+}
+
 /// One unmet expectation: what it was, when, and the calls that show it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Violation {
     /// One sentence with the numbers in it.
     pub what: String,
-    /// Which check found it: `expectation`, `sampler`, `books`, `sweep`, `search`, `replay`.
-    pub layer: String,
+    /// What was breached.
+    pub breach: Breach,
+    /// Which check found it.
+    pub layer: Layer,
     /// The instant on the history's clock, where there is one.
     pub instant_ns: Option<u64>,
     /// The calls that show it, by id.
@@ -40,8 +151,8 @@ pub struct Violation {
 
 impl Violation {
     /// A violation with no instant and no calls yet.
-    pub fn new(layer: &str, what: impl Into<String>) -> Self {
-        Violation { what: what.into(), layer: layer.to_owned(), instant_ns: None, calls: Vec::new() }
+    pub fn new(layer: Layer, breach: Breach, what: impl Into<String>) -> Self {
+        Violation { what: what.into(), breach, layer, instant_ns: None, calls: Vec::new() }
     }
 
     /// Says when.
@@ -59,7 +170,7 @@ impl Violation {
     }
 }
 
-/// What one item's check concludes.
+/// What one item's search concludes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// Some order explains every answer.
@@ -71,11 +182,3 @@ pub enum Decision {
     /// Neither was shown within the limits.
     Undecided(String),
 }
-
-impl PartialEq for Violation {
-    fn eq(&self, other: &Self) -> bool {
-        self.what == other.what && self.calls == other.calls
-    }
-}
-
-impl Eq for Violation {}

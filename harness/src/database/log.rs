@@ -7,7 +7,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgConnectOptions};
 
-use crate::{check::verdict::Violation, database::books::plain};
+use crate::{
+    check::verdict::{Breach, Layer, Violation},
+    database::books::plain,
+};
 
 /// A replication slot of the harness's own, and the state so far.
 pub struct Log {
@@ -64,7 +67,7 @@ impl Log {
             for (changed, what) in self.decoder.read(&message)? {
                 if changed == item {
                     states += 1;
-                    violations.extend(what.map(|what| Violation::new("witness", what)));
+                    violations.extend(what.map(|what| Violation::new(Layer::Log, Breach::SoldTwice, what)));
                 }
             }
         }

@@ -12,9 +12,9 @@ use std::{
 use tokio::task::JoinHandle;
 
 use crate::{
-    check::verdict::Violation,
+    check::verdict::{Breach, Layer, Violation},
     database::books::Books,
-    history::{Call, ItemView, Request},
+    history::{Call, Request},
     target::{client::Client, deployment::Target},
 };
 
@@ -56,14 +56,14 @@ impl Sampler {
         Sampler { clients, books }
     }
 
-    /// Starts to read an item of this total.
-    pub fn watch(mut self, item: String, total: i64) -> Watch {
+    /// Starts to read an item.
+    pub fn watch(mut self, item: String) -> Watch {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let task = tokio::spawn(async move {
             let mut seen = Seen::default();
             while !stopped.load(Ordering::Relaxed) {
-                self.look(&item, total, &mut seen).await;
+                self.look(&item, &mut seen).await;
                 tokio::time::sleep(PAUSE).await;
             }
             (self, seen)
@@ -71,13 +71,9 @@ impl Sampler {
         Watch { stop, task }
     }
 
-    async fn look(&mut self, item: &str, total: i64, seen: &mut Seen) {
+    async fn look(&mut self, item: &str, seen: &mut Seen) {
         for client in &mut self.clients {
             let call = client.call(Request::GetItem { item: item.to_owned() }, Some(item.to_owned())).await;
-            if let Some(what) = call.outcome.item().and_then(|view| impossible(view, total)) {
-                let instant = call.returned_ns.unwrap_or(call.invoked_ns);
-                seen.violations.push(Violation::new("sampler", what).at(instant).shown_by([call.id]));
-            }
             seen.calls.push(call);
         }
         if let Some(books) = self.books.as_mut().filter(|books| books.has_ledger) {
@@ -86,7 +82,7 @@ impl Sampler {
                     seen.statements += 1;
                     if let Some(what) = sample.audit() {
                         let now = self.clients.first().map(|client| client.recorder().now_ns());
-                        let mut violation = Violation::new("sampler", what);
+                        let mut violation = Violation::new(Layer::Sampler, Breach::SoldTwice, what);
                         violation.instant_ns = now;
                         seen.violations.push(violation);
                     }
@@ -103,20 +99,4 @@ impl Watch {
         self.stop.store(true, Ordering::Relaxed);
         self.task.await.map_err(|error| format!("the sampler failed: {error}"))
     }
-}
-
-/// What no item may ever show.
-pub fn impossible(view: &ItemView, total: i64) -> Option<String> {
-    for (word, shown) in [("available", view.available), ("held", view.held), ("confirmed", view.confirmed)] {
-        if let Some(negative) = shown.filter(|shown| *shown < 0) {
-            return Some(format!("the item says {word} {negative}: less than nothing"));
-        }
-    }
-    if let Some(other) = view.total.filter(|shown| *shown != total) {
-        return Some(format!("the item says total {other}; it was created with {total}, and nobody changed it"));
-    }
-    let (available, held, confirmed) = (view.available?, view.held?, view.confirmed?);
-    (available + held + confirmed != total).then(|| {
-        format!("the item says available {available} + held {held} + confirmed {confirmed}, which is not total {total}")
-    })
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::{
+    check::verdict::Layer,
     control::{Control, Fault},
     drive::{
         options::Options,
@@ -26,7 +27,7 @@ pub struct Kill {
     /// What raced it.
     pub scenario: &'static str,
     /// Which check found it; none where it escaped.
-    pub found_by: Option<String>,
+    pub found_by: Option<Layer>,
     /// What the check said.
     pub what: String,
 }

@@ -4,13 +4,16 @@
 use std::time::Duration;
 
 use crate::{
-    check::{self, Limits, ledger, verdict::Violation},
+    check::{
+        self, Limits, ledger,
+        verdict::{Breach, Layer, Violation},
+    },
     drive::{
         findings::Halt,
         hold::{Fate, Hold},
         round::Round,
     },
-    history::{Call, Contract, ItemView, Outcome, Reason, Request, Status, told},
+    history::{Call, Contract, Event, ItemView, Outcome, Reason, Request, Status, resolved, told},
 };
 
 /// Beyond this many, a round's reservations are spot-checked: reading them all would be the longest part of a burst.
@@ -38,7 +41,6 @@ impl Round {
             self.sweep().await?;
         }
         self.settle().await;
-        self.note_doubtful();
         self.compare("at the end").await;
         self.read_reservations().await;
         self.audit("at the end").await?;
@@ -72,9 +74,10 @@ impl Round {
     }
 
     /// Whether some order of all calls explains every answer.
-    fn check(&mut self) {
+    pub(crate) fn check(&mut self) {
         let limits = Limits { time: CHECK_TIME, item_time: CHECK_TIME, ..Limits::default() };
-        let checked = check::check(&self.calls, Contract::from(self.target().dialect()), self.moved(), limits);
+        let calls = resolved(self.calls.clone(), &self.settled);
+        let checked = check::check(&calls, Contract::from(self.target().dialect()), self.moved(), limits);
         self.findings.violations.extend(checked.violations);
         self.findings.undecided.extend(checked.undecided);
         self.findings.loosely += checked.loosely;
@@ -95,28 +98,25 @@ impl Round {
                 Some(_) => hold.unknown = false,
                 None => {}
             }
-            if status.is_some() {
+            // An answered call has ended, so a hold that still lives was ended by none of them.
+            if status == Some(Status::Pending) {
                 let failed = |call: &&Call| call.outcome.is_unknown() && call.status.is_some();
                 let about = self.calls.iter().filter(failed).filter(|call| call.request.reservation() == Some(&id));
-                self.settled.extend(about.map(|call| call.id).collect::<Vec<_>>());
+                for call in about.map(|call| call.id).collect::<Vec<_>>() {
+                    self.settle_as(call, false, "its reservation reads PENDING afterwards");
+                }
             }
         }
     }
 
-    /// Says how many calls nobody knows about, after all that could be found out.
-    fn note_doubtful(&mut self) {
-        let unknown: Vec<String> = self
-            .doubtful()
-            .map(|call| format!("{}: {}", call.request.verb(), told(&call.outcome, call.status)))
-            .collect();
-        if let Some(first) = unknown.first() {
-            self.findings
-                .undecided
-                .push(format!("{} calls got no answer that says what happened, as {first}", unknown.len()));
-        }
+    /// Notes what was found out about an unknown call.
+    pub(crate) fn settle_as(&mut self, call: u64, happened: bool, evidence: &str) {
+        let evidence = evidence.to_owned();
+        self.target().recorder().record(&Event::Resolved { call, happened, evidence });
+        self.settled.insert(call, happened);
     }
 
-    /// Calls of which nobody knows whether they happened: no answer came, and no repeat was answered either.
+    /// Calls that may or may not have happened: no answer came, and no repeat was answered either.
     pub(crate) fn doubtful(&self) -> impl Iterator<Item = &Call> {
         let repeated = |call: &Call| {
             let same = |other: &&Call| other.request == call.request && !other.outcome.is_unknown();
@@ -125,7 +125,7 @@ impl Round {
         };
         // What no item can give, and what no hold of this round is named in, cannot have changed anything here.
         let harmless = |call: &Call| match &call.request {
-            _ if self.settled.contains(&call.id) => true,
+            _ if self.settled.contains_key(&call.id) => true,
             Request::GetItem { .. } | Request::GetReservation { .. } => true,
             Request::Reserve { quantity, .. } => !(1..=self.total()).contains(quantity),
             request => request.reservation().is_some_and(|id| !self.holds.contains_key(id)),
@@ -166,9 +166,7 @@ impl Round {
 
     /// Every instance must say exactly what the answers imply.
     pub(crate) async fn compare(&mut self, when: &str) {
-        if self.has_unknown() {
-            return;
-        }
+        let unknown = self.has_unknown();
         for instance in 0..self.target().instances() {
             let tallied_ns = self.target().recorder().now_ns();
             let (confirmed, held) = self.tally();
@@ -186,7 +184,7 @@ impl Round {
             let request = Request::GetItem { item: self.item().to_owned() };
             let call = self.call(instance, request).await;
             // A read that a deadline falls into may show either side of it; the history's check allows just that.
-            if self.meets_a_deadline(tallied_ns, &call) {
+            if unknown || self.meets_a_deadline(tallied_ns, &call) {
                 continue;
             }
             let Some(view) = call.outcome.item().cloned() else {
@@ -262,7 +260,8 @@ impl Round {
         let counters = (page.item.total_quantity, page.item.held_quantity, page.item.confirmed_quantity);
         if !unknown && counters != (total, held, confirmed) {
             violations.push(Violation::new(
-                "books",
+                Layer::Books,
+                Breach::ShowsWhatNeverWas,
                 format!(
                     "the item's row says total {}, held {}, confirmed {}; the answers imply {total}, {held}, {confirmed}",
                     counters.0, counters.1, counters.2

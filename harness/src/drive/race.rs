@@ -8,7 +8,7 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    check::verdict::Verdict,
+    check::verdict::{Layer, Verdict},
     drive::{
         drawing::Drawing,
         findings::{Findings, Halt},
@@ -75,7 +75,7 @@ pub struct ScenarioResult {
     /// Why it is undecided, each reason once.
     pub undecided: Vec<String>,
     /// Every layer that found something, each once.
-    pub layers: Vec<String>,
+    pub layers: Vec<Layer>,
     /// The first broken expectation, told.
     pub failure: Option<telling::Failure>,
     /// Whether it could not be played here.
@@ -309,7 +309,7 @@ fn result(
     released.sort_unstable();
     let median = released.get(released.len() / 2).copied().unwrap_or(0);
     let undecided: Vec<String> = sum.undecided.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect();
-    let layers: BTreeSet<String> = sum.violations.iter().map(|violation| violation.layer.clone()).collect();
+    let layers: BTreeSet<Layer> = sum.violations.iter().map(|violation| violation.layer).collect();
     let verdict = if failure.is_some() {
         Verdict::Broken
     } else if !undecided.is_empty() || stopped || rounds == 0 {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::{
     drive::round::Round,
-    history::{Call, Event, Request},
+    history::{Call, Request},
 };
 
 /// A call that is alone and still told to come again so often was not refused by accident.
@@ -51,9 +51,7 @@ impl Round {
             return;
         }
         for call in failed {
-            let evidence = "every instance shows the units that all other answers imply".to_owned();
-            self.target().recorder().record(&Event::Resolved { call, happened: false, evidence });
-            self.settled.insert(call);
+            self.settle_as(call, false, "every instance shows the units that all other answers imply");
         }
     }
 

@@ -2,12 +2,12 @@
 //! must add up, whatever the race's order was.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, HashMap},
     time::{Duration, Instant},
 };
 
 use crate::{
-    check::verdict::Violation,
+    check::verdict::{Breach, Layer, Violation},
     database::{
         books::Books,
         log::Log,
@@ -51,8 +51,8 @@ pub struct Round {
     one_by_one: bool,
     /// When the last sweep began.
     pub(crate) swept_ns: u64,
-    /// Calls without a clear answer whose outcome was found out afterwards.
-    pub(crate) settled: BTreeSet<u64>,
+    /// Calls without a clear answer of which it was found out whether they happened.
+    pub(crate) settled: HashMap<u64, bool>,
     /// What this round brought to light.
     pub findings: Findings,
     customers: u64,
@@ -90,7 +90,7 @@ impl Round {
             holds: BTreeMap::new(),
             one_by_one: false,
             swept_ns: 0,
-            settled: BTreeSet::new(),
+            settled: HashMap::new(),
             findings: Findings::default(),
             customers: 0,
         })
@@ -312,7 +312,7 @@ impl Round {
         // The stage's own bursts are no evidence of the race's.
         self.findings.spreads.clear();
         if let Some(sampler) = self.sampler.take() {
-            self.watch = Some(sampler.watch(self.item.clone(), self.total));
+            self.watch = Some(sampler.watch(self.item.clone()));
         }
         let from_ns = self.target.recorder().now_ns();
         let calls = self.burst(requests, moment).await;
@@ -349,23 +349,14 @@ impl Round {
     pub(crate) fn absorb(&mut self, calls: &[Call]) {
         let behaviour = self.target.dialect().behaviour.clone();
         for call in calls {
-            if let (Request::Reserve { quantity, ttl_ms, key, .. }, Some(view)) =
-                (&call.request, call.outcome.reservation())
+            if let (Request::Reserve { quantity, ttl_ms, .. }, Some(view)) = (&call.request, call.outcome.reservation())
             {
                 let asked = ttl_ms.filter(|_| self.target.dialect().short_deadlines());
-                if let Some(hold) = Hold::made(call, view, *quantity, asked, &behaviour)
-                    && let Some(twice) = self.holds.insert(hold.id.clone(), hold)
-                    && key.is_none()
-                {
-                    let what = format!("two reservations were answered with one id, {}", twice.id);
-                    self.findings
-                        .violations
-                        .push(Violation::new("expectation", what).shown_by([twice.made_by, call.id]));
+                if let Some(hold) = Hold::made(call, view, *quantity, asked, &behaviour) {
+                    self.holds.entry(hold.id.clone()).or_insert(hold);
                 }
-            } else if let Some(hold) = call.request.reservation().and_then(|id| self.holds.get_mut(id))
-                && let Some(violation) = hold.told(call)
-            {
-                self.findings.violations.push(violation);
+            } else if let Some(hold) = call.request.reservation().and_then(|id| self.holds.get_mut(id)) {
+                hold.told(call);
             }
         }
         self.calls.extend_from_slice(calls);
@@ -404,12 +395,17 @@ impl Round {
         self.findings.seen.insert(what);
     }
 
-    /// An expectation; when it is not met, these calls show it.
+    /// What no call may be answered; when it is not met, these calls show it.
     pub fn expect(&mut self, met: bool, what: impl FnOnce() -> String, calls: &[Call]) {
+        self.expect_no(Breach::AnsweredWhatIsForbidden, met, what, calls);
+    }
+
+    /// The same where something else than an answer is at stake.
+    pub fn expect_no(&mut self, breach: Breach, met: bool, what: impl FnOnce() -> String, calls: &[Call]) {
         if !met {
-            let instant = calls.iter().filter_map(|call| call.returned_ns).max();
-            let mut violation = Violation::new("expectation", what()).shown_by(calls.iter().map(|call| call.id));
-            violation.instant_ns = instant;
+            let shown = calls.iter().map(|call| call.id);
+            let mut violation = Violation::new(Layer::Expectation, breach, what()).shown_by(shown);
+            violation.instant_ns = calls.iter().filter_map(|call| call.returned_ns).max();
             self.findings.violations.push(violation);
         }
     }

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use crate::{
-    check::verdict::Violation,
+    check::verdict::{Breach, Layer, Violation},
     drive::{
         hold::{Fate, Hold},
         round::Round,
@@ -26,7 +26,9 @@ pub struct Failure {
     /// One sentence with the numbers in it.
     pub what: String,
     /// Which check found it.
-    pub layer: String,
+    pub layer: Layer,
+    /// What it breaches.
+    pub breach: Breach,
     /// When, in milliseconds since the run began.
     pub instant_ms: Option<f64>,
     /// The item.
@@ -78,7 +80,8 @@ fn told_by(calls: &[Call], violation: &Violation, instant: u64) -> Failure {
         scenario: String::new(),
         round: 1,
         what: violation.what.clone(),
-        layer: violation.layer.clone(),
+        layer: violation.layer,
+        breach: violation.breach,
         instant_ms: violation.instant_ns.map(ms),
         item: String::new(),
         holds: Vec::new(),
@@ -145,7 +148,7 @@ fn alive(round: &Round, instant: u64) -> Vec<String> {
 
 impl std::fmt::Display for Failure {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(out, "BROKEN  {}, round {} ({})", self.scenario, self.round, self.layer)?;
+        writeln!(out, "BROKEN  {}, round {}: {} ({})", self.scenario, self.round, self.breach.word(), self.layer)?;
         writeln!(out, "  what     {}", self.what)?;
         if let Some(instant_ms) = self.instant_ms {
             writeln!(out, "  instant  {instant_ms:.3} ms after the run began, item {}", self.item)?;

@@ -181,6 +181,22 @@ pub enum Answer {
     Sweep(SweepView),
 }
 
+impl Answer {
+    /// Whether it is of the kind that a request gets.
+    pub fn fits(&self, request: &Request) -> bool {
+        match request {
+            Request::CreateItem { .. } | Request::GetItem { .. } => matches!(self, Answer::Item(_)),
+            Request::Expire => matches!(self, Answer::Sweep(_)),
+            Request::Reserve { .. }
+            | Request::ReserveOdd { .. }
+            | Request::GetReservation { .. }
+            | Request::Confirm { .. }
+            | Request::ConfirmLate { .. }
+            | Request::Cancel { .. } => matches!(self, Answer::Reservation(_)),
+        }
+    }
+}
+
 /// Why a call was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -29,50 +29,116 @@ pub struct File {
     pub complete: bool,
 }
 
-/// Reads a history, or says in one sentence at which line it stops being one.
+/// Reads a history, or says in one sentence at which line it stops being one, or contradicts itself.
 pub fn read(file: impl Read) -> Result<File, String> {
-    let mut head = None;
-    let mut calls: Vec<Call> = Vec::new();
-    let mut places: HashMap<u64, usize> = HashMap::new();
-    let mut moved = Moved::new();
-    let mut resolved: Vec<(u64, bool)> = Vec::new();
-    let mut ended = None;
+    let mut reading = Reading::default();
     for (index, line) in BufReader::new(file).lines().enumerate() {
         let number = index + 1;
         let line = line.map_err(|error| format!("line {number} cannot be read: {error}"))?;
         let event: Event = serde_json::from_str(&line)
             .map_err(|error| format!("line {number} is no event of a history, or was cut short: {error}"))?;
+        reading.take(event).map_err(|what| format!("line {number} {what}"))?;
+    }
+    reading.file()
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Reading {
+    head: Option<(Contract, String, u64, Vec<String>)>,
+    calls: Vec<Call>,
+    /// Each call's place, by its id.
+    places: HashMap<u64, usize>,
+    moved: Moved,
+    resolved: HashMap<u64, bool>,
+    ended: Option<u64>,
+}
+
+impl Reading {
+    fn take(&mut self, event: Event) -> Result<(), String> {
+        if self.ended.is_some() {
+            return Err("stands behind the end".to_owned());
+        }
         match event {
             Event::Run { format, .. } if format != FORMAT => {
-                return Err(format!("the history is of format {format}; this version reads format {FORMAT}"));
+                return Err(format!("is of format {format}; this version reads format {FORMAT}"));
             }
-            Event::Run { contract, run, seed, instances, .. } => head = Some((contract, run, seed, instances)),
-            Event::Call(call) => {
-                if places.insert(call.id, calls.len()).is_some() {
-                    return Err(format!("line {number} repeats call {}", call.id));
-                }
-                calls.push(*call);
+            Event::Run { .. } if self.head.is_some() => return Err("is a second head".to_owned()),
+            Event::Run { contract, run, seed, instances, .. } => self.head = Some((contract, run, seed, instances)),
+            _ if self.head.is_none() => return Err("stands before the run: was the start cut off?".to_owned()),
+            Event::Call(call) => self.call(*call)?,
+            Event::Deadline { first_ns, last_ns, .. } if first_ns > last_ns => {
+                return Err(format!("moves a deadline to between {first_ns} and {last_ns} ns, which is no time"));
             }
             Event::Deadline { reservation, first_ns, last_ns } => {
-                moved.insert(reservation, (first_ns, last_ns));
+                self.moved.insert(reservation, (first_ns, last_ns));
             }
-            Event::Resolved { call, happened, .. } => resolved.push((call, happened)),
-            Event::End { calls } => ended = Some(calls),
+            Event::Resolved { call, happened, .. } => self.resolve(call, happened)?,
+            Event::End { calls } if calls < self.calls.len() as u64 => {
+                return Err(format!("ends a history of {calls} calls, but {} stand before it", self.calls.len()));
+            }
+            Event::End { calls } => self.ended = Some(calls),
             Event::Round { .. } => {}
         }
+        Ok(())
     }
-    let (contract, run, seed, instances) =
-        head.ok_or("the history does not begin with its run: was its start cut off?")?;
-    let complete = ended == Some(calls.len() as u64);
-    let mut dropped = Vec::new();
-    for (id, happened) in resolved {
-        let Some(place) = places.get(&id) else { continue };
-        if happened {
-            calls[*place].outcome = Outcome::Ok(Answer::Reservation(ReservationView::default()));
-        } else {
-            dropped.push(id);
+
+    fn call(&mut self, call: Call) -> Result<(), String> {
+        if self.places.insert(call.id, self.calls.len()).is_some() {
+            return Err(format!("repeats call {}", call.id));
         }
+        match (call.returned_ns, &call.outcome) {
+            (Some(returned_ns), _) if returned_ns < call.invoked_ns => {
+                return Err(format!("says that call {} returned before it was sent", call.id));
+            }
+            (None, Outcome::Ok(_) | Outcome::Refused(_)) => {
+                return Err(format!("says that call {} was answered, but not when", call.id));
+            }
+            _ => {}
+        }
+        if let Outcome::Ok(answer) = &call.outcome
+            && !answer.fits(&call.request)
+        {
+            return Err(format!(
+                "says that call {}, {}, was answered as another verb is",
+                call.id,
+                call.request.verb()
+            ));
+        }
+        self.calls.push(call);
+        Ok(())
     }
-    calls.retain(|call| !dropped.contains(&call.id));
-    Ok(File { contract, calls, moved, run, seed, instances, complete })
+
+    fn resolve(&mut self, call: u64, happened: bool) -> Result<(), String> {
+        let known = self.places.get(&call).map(|place| &self.calls[*place].outcome);
+        match known {
+            None => return Err(format!("resolves call {call}, which does not stand before it")),
+            Some(Outcome::Unknown(_)) => {}
+            Some(_) => return Err(format!("resolves call {call}, which was answered")),
+        }
+        if self.resolved.insert(call, happened).is_some_and(|before| before != happened) {
+            return Err(format!("resolves call {call} otherwise than a line before it"));
+        }
+        Ok(())
+    }
+
+    fn file(self) -> Result<File, String> {
+        let (contract, run, seed, instances) = self.head.ok_or("the history is empty")?;
+        let complete = self.ended == Some(self.calls.len() as u64);
+        let calls = resolved(self.calls, &self.resolved);
+        Ok(File { contract, calls, moved: self.moved, run, seed, instances, complete })
+    }
+}
+
+/// The calls as they are known now: what was found to have happened did, and what was found not to is gone.
+pub fn resolved(calls: Vec<Call>, found: &HashMap<u64, bool>) -> Vec<Call> {
+    let as_known = |mut call: Call| match found.get(&call.id) {
+        None => Some(call),
+        Some(false) => None,
+        Some(true) => {
+            call.outcome = Outcome::Ok(Answer::Reservation(ReservationView::default()));
+            Some(call)
+        }
+    };
+    calls.into_iter().filter_map(as_known).collect()
 }

@@ -11,6 +11,6 @@ pub use call::{
     short, subject, told,
 };
 pub use contract::{Contract, Moved};
-pub use file::{File, read};
+pub use file::{File, read, resolved};
 pub use recorder::{Event, FORMAT, Recorder};
 pub use seed::Seed;

@@ -65,9 +65,11 @@ impl Case {
         let why =
             if row.undecided.is_empty() { "it was not played to its end".to_owned() } else { row.undecided.join("; ") };
         let came = match (&row.failure, row.verdict) {
-            (Some(failure), _) => {
-                Came::Failure { layer: failure.layer.clone(), what: failure.what.clone(), told: failure.to_string() }
-            }
+            (Some(failure), _) => Came::Failure {
+                layer: failure.layer.to_string(),
+                what: failure.what.clone(),
+                told: failure.to_string(),
+            },
             (None, _) if row.skipped => Came::Skipped(why),
             (None, Verdict::Held) => Came::Passed,
             (None, Verdict::Undecided | Verdict::Broken) => Came::Error(why),

@@ -1,7 +1,7 @@
 //! The check of a file as the result of one scenario, to be reported.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Duration,
 };
 
@@ -46,7 +46,13 @@ pub fn result(file: &File, checked: &Checked, took: Duration, command: String) -
         samples: (0, 0),
         versions: 0,
         states: 0,
-        layers: violation.map(|violation| violation.layer.clone()).into_iter().collect(),
+        layers: checked
+            .violations
+            .iter()
+            .map(|violation| violation.layer)
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect(),
         loosely: checked.loosely,
         undecided: checked.undecided.clone(),
         failure,

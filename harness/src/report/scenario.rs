@@ -24,7 +24,7 @@ pub fn failure(row: &ScenarioResult) -> Markup {
             }
             p.sentence { (spelt_out(&failure.what)) }
             dl.facts {
-                (fact("Found by", html! { (failure.layer) span.aside { (layer(&failure.layer)) } }))
+                (fact("Found by", html! { (failure.layer) span.aside { (failure.layer.told()) } }))
                 @if let Some(at) = failure.instant_ms {
                     (fact("When", html! { (format!("{at:.3} ms")) span.aside { "into the run" } }))
                 }
@@ -37,18 +37,6 @@ pub fn failure(row: &ScenarioResult) -> Markup {
             (events(failure))
             (reproduce(failure))
         }
-    }
-}
-
-fn layer(layer: &str) -> &'static str {
-    match layer {
-        "expectation" => "what the scenario can state exactly, whatever the order was",
-        "sampler" => "a read that no state explains",
-        "sweep" => "what callers were certainly promised, added up",
-        "search" => "no order of the calls explains every answer",
-        "books" => "the ledger does not add up",
-        "replay" => "the ledger tells another story than the answers",
-        _ => "",
     }
 }
 
