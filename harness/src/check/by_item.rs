@@ -126,6 +126,11 @@ impl<'m> Builder<'m> {
             made.id = Some(id);
         }
         self.push(call, call.outcome.is_ok(), Act::Reserve { hold });
+        // A repeat under a key is answered with the hold as it is now.
+        if let (Some(_), Some(status)) = (key, view.and_then(|view| view.status)) {
+            let allowed = self.shown(hold, call, status);
+            self.push(call, true, Act::Observe { hold, allowed });
+        }
     }
 
     fn rest(&mut self, call: &Call) {

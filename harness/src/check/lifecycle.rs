@@ -15,7 +15,9 @@ use crate::{
 pub fn refute(history: &ItemHistory, calls: &[&Call]) -> Vec<Violation> {
     let mut about: HashMap<&str, Vec<&Call>> = HashMap::new();
     for call in calls {
-        if let Some(id) = call.request.reservation() {
+        // A repeat under a key shows the hold as it is now.
+        let repeated = call.request.key().and_then(|_| call.outcome.reservation()?.id.as_deref());
+        if let Some(id) = call.request.reservation().or(repeated) {
             about.entry(id).or_default().push(call);
         }
     }
@@ -36,7 +38,7 @@ struct Life<'c> {
 
 impl Life<'_> {
     fn refute(&self) -> Vec<Violation> {
-        [self.ended_twice(), self.ended_late(), self.expired_early(), self.ended_by_no_call()]
+        [self.ended_twice(), self.ended_late(), self.expired_early(), self.ended_by_no_call(), self.came_back()]
             .into_iter()
             .flatten()
             .collect()
@@ -121,8 +123,20 @@ impl Life<'_> {
         })
     }
 
+    /// A read that shows a hold as live after one that showed it as ended.
+    fn came_back(&self) -> Option<Violation> {
+        let reads = || self.calls.iter().filter_map(|call| Some((call, self.shows(call)?)));
+        let ended = reads().filter(|(_, status)| *status != Status::Pending);
+        let (first, _) = ended.min_by_key(|(call, _)| call.returned_ns)?;
+        let lives = |(call, status): &(&&Call, Status)| {
+            *status == Status::Pending && first.returned_ns.is_some_and(|returned_ns| returned_ns < call.invoked_ns)
+        };
+        let (again, _) = reads().find(lives)?;
+        Some(self.violation("was shown as ended, and later as PENDING".to_owned(), [first, again]))
+    }
+
     fn shows(&self, call: &Call) -> Option<Status> {
-        let reads = matches!(call.request, Request::GetReservation { .. });
+        let reads = matches!(call.request, Request::GetReservation { .. } | Request::Reserve { .. });
         call.outcome.reservation().filter(|_| reads)?.status
     }
 }

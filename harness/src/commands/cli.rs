@@ -7,7 +7,8 @@ use url::Url;
 /// twice.
 ///
 /// Exit codes: 0 held; 1 broken; 2 undecided (also: nothing ran, or what was asked for was skipped); 3 usage;
-/// 4 the target is unreachable, or its plain sequential path is already wrong; 5 the control did not fail.
+/// 4 the target is unreachable, or its plain sequential path is already wrong; 5 the control did not fail;
+/// 70 the harness itself failed.
 #[derive(Parser)]
 #[command(name = "stockhold-harness", version)]
 pub struct Cli {
@@ -85,6 +86,13 @@ pub struct Race {
     /// Only this scenario; may be given more than once. `list` names them.
     #[arg(long = "scenario", value_name = "NAME")]
     pub scenarios: Vec<String>,
+    /// Accept that this scenario cannot be played here; may be given more than once.
+    #[arg(long, value_name = "NAME")]
+    pub without: Vec<String>,
+    /// Count every departure from the assignment (a repeated confirm that is refused, units that come back only at a
+    /// sweep, …) as broken.
+    #[arg(long)]
+    pub strict: bool,
     /// Rounds of each scenario, instead of its own number.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000), value_name = "N")]
     pub rounds: Option<u32>,

@@ -97,7 +97,7 @@ pub async fn replay(arguments: Replay) -> Result<Exit> {
     let options = Options {
         database_url: arguments.gated.database_url.clone(),
         expire_sql: arguments.gated.expire_sql.clone(),
-        skipping_is_fine: false,
+        asked_by_name: true,
         only_round: Some(round),
         ..Options::new(seed, run)
     };

@@ -15,6 +15,7 @@ use crate::{
         kill,
         options::Options,
         race as racing,
+        race::RaceResult,
         scenario::Scenario,
         scenarios::{self, SCENARIOS},
     },
@@ -62,16 +63,15 @@ pub async fn race(arguments: Race) -> Result<Exit> {
         database_url: arguments.database_url,
         expire_sql: arguments.expire_sql,
         witness: arguments.witness,
-        skipping_is_fine: arguments.scenarios.is_empty(),
+        asked_by_name: !arguments.scenarios.is_empty(),
+        without: known(&arguments.without)?,
+        strict: arguments.strict,
         interrupt: interrupt(place.clone())?,
         ..Options::new(seed, run)
     };
     let mut progress = Progress::new(quiet);
     let result = racing::race(&target, &scenarios, &options, &mut progress).await.map_err(anyhow::Error::msg)?;
-    target.recorder().finish().map_err(anyhow::Error::msg)?;
-    if let Some(place) = &place {
-        place.write(&result, &setting, History::Recorded(target.recorder())).context("the report cannot be written")?;
-    }
+    // The result is told before anything is written: a full disk takes nothing of it back.
     if arguments.json {
         say(&format!("{}\n", serde_json::to_string_pretty(&result)?));
     } else {
@@ -80,7 +80,28 @@ pub async fn race(arguments: Race) -> Result<Exit> {
     if let Some(stopped) = &result.stopped {
         eprintln!("stockhold-harness: {}", stopped.why);
     }
-    Ok(exit(&result))
+    let written = target.recorder().finish().and_then(|()| match &place {
+        Some(place) => place
+            .write(&result, &setting, History::Recorded(target.recorder()))
+            .map_err(|error| format!("the report cannot be written: {error}")),
+        None => Ok(()),
+    });
+    Ok(ended(&result, written))
+}
+
+/// How the run ends: what was found outweighs what the harness itself could not do.
+fn ended(result: &RaceResult, written: Result<(), String>) -> Exit {
+    let internal: Vec<String> = result.internal.iter().cloned().chain(written.err()).collect();
+    internal.iter().for_each(|what| eprintln!("stockhold-harness: {what}"));
+    match exit(result) {
+        Exit::Held | Exit::Undecided if !internal.is_empty() => Exit::Internal,
+        exit => exit,
+    }
+}
+
+fn known(names: &[String]) -> Result<Vec<String>> {
+    chosen(names)?;
+    Ok(names.to_vec())
 }
 
 /// Stops the race at the first Ctrl-C (or the request of a CI that ends a job), so that what was seen is still told; the

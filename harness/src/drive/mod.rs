@@ -15,4 +15,5 @@ pub mod round;
 pub mod scenario;
 pub mod scenarios;
 pub mod schedule;
+pub mod steering;
 pub mod telling;

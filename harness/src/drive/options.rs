@@ -15,8 +15,13 @@ pub struct Options {
     pub database_url: Option<String>,
     /// A statement that moves a reservation's deadline, for deployments whose callers cannot.
     pub expire_sql: Option<String>,
-    /// Whether a scenario that this deployment has no way to play leaves the verdict as it is.
-    pub skipping_is_fine: bool,
+    /// Whether the scenarios were asked for by name: then one that cannot be played here leaves the run undecided even
+    /// where it goes beyond the assignment.
+    pub asked_by_name: bool,
+    /// Scenarios that need not be played.
+    pub without: Vec<String>,
+    /// Whether each departure from the assignment counts as broken.
+    pub strict: bool,
     /// Only this round, from 1.
     pub only_round: Option<u32>,
     /// Whether every committed state is replayed from the database's log.
@@ -34,7 +39,9 @@ impl Options {
             run: run.into(),
             database_url: None,
             expire_sql: None,
-            skipping_is_fine: true,
+            asked_by_name: false,
+            without: Vec::new(),
+            strict: false,
             only_round: None,
             witness: false,
             interrupt: Interrupt::default(),

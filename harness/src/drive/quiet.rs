@@ -145,6 +145,9 @@ impl Round {
 
     /// Records lapsed holds until the sweep finds none.
     pub(crate) async fn sweep(&mut self) -> Result<(), Halt> {
+        if self.target().dialect().routes.expire.is_empty() {
+            return Ok(());
+        }
         let mut idle = 0;
         for attempt in 0..SWEEPS_MAX {
             let call = self.call(attempt, Request::Expire).await;
@@ -280,7 +283,7 @@ impl Round {
 
     /// What an item says is available is what it sells, and not one unit more.
     async fn sell_the_rest(&mut self) -> Result<(), Halt> {
-        if self.has_unknown() || !self.findings.violations.is_empty() {
+        if self.has_unknown() || self.findings.violations.iter().any(|found| !found.breach.leaves_the_writes_open()) {
             return Ok(());
         }
         let (confirmed, held) = self.tally();

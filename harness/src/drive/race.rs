@@ -8,7 +8,7 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    check::verdict::{Layer, Verdict},
+    check::verdict::{Breach, Layer, Verdict},
     drive::{
         drawing::Drawing,
         findings::{Findings, Halt},
@@ -76,10 +76,14 @@ pub struct ScenarioResult {
     pub undecided: Vec<String>,
     /// Every layer that found something, each once.
     pub layers: Vec<Layer>,
-    /// The first broken expectation, told.
+    /// What was breached, each once.
+    pub breaches: Vec<Breach>,
+    /// The gravest broken expectation, told.
     pub failure: Option<telling::Failure>,
     /// Whether it could not be played here.
     pub skipped: bool,
+    /// Whether that leaves the verdict as it is: the scenario goes beyond the assignment, or is accepted as missing.
+    pub dispensable: bool,
     /// The broken round, or else the one in which most calls were under way at once.
     #[serde(skip)]
     pub drawing: Option<Drawing>,
@@ -94,8 +98,14 @@ pub struct RaceResult {
     pub scenarios: Vec<ScenarioResult>,
     /// The worst of them; undecided if there is none.
     pub verdict: Verdict,
+    /// What was different from the assignment, and allowed.
+    pub departures: Vec<String>,
+    /// Whether each departure counts as broken.
+    pub strict: bool,
     /// Why the race was stopped, if it was.
     pub stopped: Option<Stopped>,
+    /// What the harness itself could not do.
+    pub internal: Option<String>,
     /// How long its calls took, by verb.
     #[serde(rename = "latency")]
     pub latencies: Latencies,
@@ -124,7 +134,10 @@ pub async fn race(
     for scenario in scenarios {
         let rounds = Rounds::of(&round, scenario, options);
         observer.begins(scenario, rounds.wanted);
-        let (result, halt) = play(&mut round, scenario, &rounds, &options.interrupt, &mut latencies, observer).await;
+        let (mut result, halt) =
+            play(&mut round, scenario, &rounds, &options.interrupt, &mut latencies, observer).await;
+        result.dispensable = options.without.iter().any(|name| name == scenario.name)
+            || !options.asked_by_name && (scenario.is_optional() || lacks_route(&round, scenario));
         observer.ended(&result);
         results.push(result);
         if let Some(halt) = halt {
@@ -132,9 +145,12 @@ pub async fn race(
             break;
         }
     }
-    round.leave().await?;
-    let verdict = verdict(&results, options.skipping_is_fine);
-    Ok(RaceResult { seed: options.seed, scenarios: results, verdict, stopped, latencies })
+    // What was found stands, whatever fails from here on.
+    let internal = round.leave().await.err();
+    let departures = target.dialect().departures();
+    let verdict = if options.strict && !departures.is_empty() { Verdict::Broken } else { verdict(&results) };
+    let strict = options.strict;
+    Ok(RaceResult { seed: options.seed, scenarios: results, verdict, departures, strict, stopped, internal, latencies })
 }
 
 /// Which rounds to play.
@@ -157,18 +173,17 @@ impl Rounds {
 
 /// Where a deadline is seconds away, a quarter of the rounds takes as long as all of them elsewhere.
 fn usual_rounds(round: &Round, scenario: &Scenario) -> u32 {
-    let coarse = scenario.needs_deadline && round.short_deadlines() && round.ttl_ms(1) >= 1_000;
+    let coarse = scenario.needs.deadline && round.short_deadlines() && round.ttl_ms(1) >= 1_000;
     if coarse { (scenario.rounds / 4).max(4) } else { scenario.rounds }
 }
 
-/// The worst verdict. What a deployment has no way to show is left out, unless it was asked for by name, and unless
-/// nothing else is left.
-fn verdict(results: &[ScenarioResult], skipping_is_fine: bool) -> Verdict {
-    let counted = results.iter().filter(|result| !(result.skipped && skipping_is_fine));
+/// The worst verdict; undecided where nothing is left.
+fn verdict(results: &[ScenarioResult]) -> Verdict {
+    let counted = results.iter().filter(|result| !(result.skipped && result.dispensable));
     counted.map(|result| result.verdict).max().unwrap_or(Verdict::Undecided)
 }
 
-/// All rounds of one scenario, up to the first broken one. Where what must be seen was not seen, it goes on for as many
+/// All rounds of one scenario, up to one that shows that the writes do not hold. Where what must be seen was not seen, it goes on for as many
 /// rounds again, and a few, before it gives up: a race that did not take place proves nothing.
 async fn play(
     round: &mut Round,
@@ -198,6 +213,9 @@ async fn play(
         };
         number += 1;
         observer.played(number);
+        if matches!(played, Err(Halt::Interrupted)) {
+            round.check();
+        }
         let mut findings = std::mem::take(&mut round.findings);
         if matches!(played, Err(Halt::Spoilt(_))) && findings.violations.is_empty() && spoilt < SPOILT_MAX {
             spoilt += 1;
@@ -208,14 +226,17 @@ async fn play(
         }
         round.calls.iter().for_each(|call| latencies.note(call));
         let fullest = overlapped(&findings);
-        if let Some(first) = findings.violations.first() {
-            failure = Some(telling::tell(round, first));
-            drawing = round.drawing(Some(first)).map(|drawn| (fullest, drawn));
-        } else if drawing.as_ref().is_none_or(|(full, _)| fullest > *full) {
+        let gravest = findings.violations.iter().min_by_key(|found| found.breach);
+        let known = failure.as_ref().map(|told: &telling::Failure| told.breach);
+        if let Some(gravest) = gravest.filter(|found| known.is_none_or(|known| found.breach < known)) {
+            failure = Some(telling::tell(round, gravest));
+            drawing = round.drawing(Some(gravest)).map(|drawn| (fullest, drawn));
+        } else if failure.is_none() && drawing.as_ref().is_none_or(|(full, _)| fullest > *full) {
             drawing = round.drawing(None).map(|drawn| (fullest, drawn)).or(drawing);
         }
         gather(&mut sum, findings);
-        if failure.is_some() || stopped.is_some() {
+        // After an answer or a read that is wrong, the rounds go on: whether the writes hold is worth knowing too.
+        if failure.as_ref().is_some_and(|told| !told.breach.leaves_the_writes_open()) || stopped.is_some() {
             break;
         }
     }
@@ -229,23 +250,38 @@ async fn play(
 
 /// What this deployment lacks for a scenario.
 fn lack(round: &Round, scenario: &Scenario) -> Option<String> {
-    if scenario.needs_deadline && !round.short_deadlines() {
+    if scenario.needs.deadline && !round.short_deadlines() {
         return Some("no short deadline can be set on this deployment (--expire-sql can move one)".to_owned());
     }
-    if scenario.needs_key && !round.target().dialect().behaviour.idempotency_key {
+    if lacks_route(round, scenario) {
+        return Some("this deployment has no route that records lapsed holds".to_owned());
+    }
+    if scenario.needs.key && !round.target().dialect().behaviour.idempotency_key {
         return Some("this deployment honours no Idempotency-Key".to_owned());
     }
-    if scenario.needs_late_confirm && !round.target().dialect().behaviour.late_confirm_reacquires {
+    if scenario.needs.late_confirm && !round.target().dialect().behaviour.late_confirm_reacquires {
         return Some("this deployment offers no confirm that takes a lapsed hold's units anew".to_owned());
     }
     None
+}
+
+fn lacks_route(round: &Round, scenario: &Scenario) -> bool {
+    scenario.needs.sweep && round.target().dialect().routes.expire.is_empty()
 }
 
 async fn play_round(round: &mut Round, scenario: &Scenario) -> Result<(), Halt> {
     let played = (scenario.play)(round).await;
     // The sampler is called home even from a round that went wrong: the next one needs it.
     let closed = if played.is_ok() { round.close().await } else { round.end_watch().await };
-    played.and(closed)
+    let ended = played.and(closed);
+    if ended.is_err() {
+        // What was found before the round ended early is no less true.
+        round.check();
+    }
+    if scenario.exact {
+        round.expect_no_internal_errors();
+    }
+    ended
 }
 
 fn note(halt: Halt, scenario: &Scenario, number: u32, findings: &mut Findings) -> Option<Stopped> {
@@ -309,6 +345,7 @@ fn result(
     released.sort_unstable();
     let median = released.get(released.len() / 2).copied().unwrap_or(0);
     let undecided: Vec<String> = sum.undecided.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect();
+    let breaches: BTreeSet<Breach> = sum.violations.iter().map(|violation| violation.breach).collect();
     let layers: BTreeSet<Layer> = sum.violations.iter().map(|violation| violation.layer).collect();
     let verdict = if failure.is_some() {
         Verdict::Broken
@@ -331,8 +368,10 @@ fn result(
         loosely: sum.loosely,
         undecided,
         layers: layers.into_iter().collect(),
+        breaches: breaches.into_iter().collect(),
         failure,
         skipped,
+        dispensable: false,
         drawing: None,
     }
 }

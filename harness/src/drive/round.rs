@@ -18,6 +18,7 @@ use crate::{
         findings::{Findings, Halt},
         hold::{Fate, Hold},
         options::Options,
+        steering::Steering,
     },
     history::{ASIDE, Call, Contract, Event, Moved, Outcome, Reason, Request, Seed, outcome_word, told},
     target::{client::Crew, deployment::Target},
@@ -53,6 +54,8 @@ pub struct Round {
     pub(crate) swept_ns: u64,
     /// Calls without a clear answer of which it was found out whether they happened.
     pub(crate) settled: HashMap<u64, bool>,
+    /// Where the scenario's rounds aim, learnt from round to round.
+    pub steering: Steering,
     /// What this round brought to light.
     pub findings: Findings,
     customers: u64,
@@ -91,6 +94,7 @@ impl Round {
             one_by_one: false,
             swept_ns: 0,
             settled: HashMap::new(),
+            steering: Steering::default(),
             findings: Findings::default(),
             customers: 0,
         })
@@ -99,6 +103,9 @@ impl Round {
     /// Clears the stage for a round.
     pub fn begin(&mut self, scenario: &'static str, number: u32) {
         self.seed = Seed::new(self.root_seed).fork(scenario, u64::from(number));
+        if self.scenario != scenario {
+            self.steering = Steering::default();
+        }
         self.scenario = scenario;
         self.number = number;
         self.calls.clear();
@@ -315,6 +322,7 @@ impl Round {
             self.watch = Some(sampler.watch(self.item.clone()));
         }
         let from_ns = self.target.recorder().now_ns();
+        let requests = self.offered(requests, |request| request);
         let calls = self.burst(requests, moment).await;
         self.raced_ns = Some((from_ns, self.target.recorder().now_ns()));
         self.count(&calls);
@@ -322,6 +330,61 @@ impl Round {
             return Err(Halt::Unreachable(self.unreachable()));
         }
         Ok(calls)
+    }
+
+    /// The same where each call leaves at an instant of its own, on the run's clock.
+    pub async fn race_at(&mut self, requests: Vec<(Request, i64)>) -> Result<Vec<Call>, Halt> {
+        self.findings.spreads.clear();
+        if let Some(sampler) = self.sampler.take() {
+            self.watch = Some(sampler.watch(self.item.clone()));
+        }
+        let of = |request: &Request| Some(self.item.clone()).filter(|_| *request != Request::Expire);
+        let requests: Vec<_> = self.offered(requests, |(request, _)| request);
+        let timed = requests.into_iter().map(|(request, at_ns)| {
+            let at = self.target.recorder().instant(u64::try_from(at_ns).unwrap_or_default());
+            (request.clone(), of(&request), at)
+        });
+        let timed = timed.collect();
+        let from_ns = self.target.recorder().now_ns();
+        let (calls, spread) = self.crew.timed_burst(timed).await;
+        self.findings.spreads.push(spread);
+        self.absorb(&calls);
+        let calls = self.persist(calls).await;
+        self.raced_ns = Some((from_ns, self.target.recorder().now_ns()));
+        self.count(&calls);
+        Ok(calls)
+    }
+
+    /// Without sweeps, where the deployment has no route for them.
+    fn offered<T>(&self, mut calls: Vec<T>, request: impl Fn(&T) -> &Request) -> Vec<T> {
+        if self.target.dialect().routes.expire.is_empty() {
+            calls.retain(|call| *request(call) != Request::Expire);
+        }
+        calls
+    }
+
+    /// So many holds that live on beside the raced ones; none where every hold lapses within the race.
+    pub fn others(&self, count: usize) -> usize {
+        if self.target.dialect().fixed_ttl_ms().is_some() { 0 } else { count }
+    }
+
+    /// Calls that the service answered with an internal error, where the scenario states every answer.
+    pub(crate) fn expect_no_internal_errors(&mut self) {
+        let mut failed: BTreeMap<u16, Vec<Call>> = BTreeMap::new();
+        for call in &self.calls {
+            let odd = matches!(call.request, Request::ReserveOdd { .. })
+                || matches!(call.request, Request::Reserve { quantity, .. } if !(1..=self.total).contains(&quantity));
+            if let (Some(status @ 500..), true, false) = (call.status, call.outcome.is_unknown(), odd)
+                && !matches!(status, 502 | 504)
+            {
+                failed.entry(status).or_default().push(call.clone());
+            }
+        }
+        let of = self.calls.len();
+        for (status, calls) in failed {
+            let what = || format!("{} of {of} calls were answered {status}", calls.len());
+            self.expect(false, what, &calls);
+        }
     }
 
     /// Counts answers of the race proper, for the table.
@@ -351,7 +414,7 @@ impl Round {
         for call in calls {
             if let (Request::Reserve { quantity, ttl_ms, .. }, Some(view)) = (&call.request, call.outcome.reservation())
             {
-                let asked = ttl_ms.filter(|_| self.target.dialect().short_deadlines());
+                let asked = ttl_ms.filter(|_| self.target.dialect().sets_deadlines());
                 if let Some(hold) = Hold::made(call, view, *quantity, asked, &behaviour) {
                     self.holds.entry(hold.id.clone()).or_insert(hold);
                 }

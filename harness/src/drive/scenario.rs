@@ -4,6 +4,24 @@ use futures::future::BoxFuture;
 
 use crate::drive::{findings::Halt, round::Round};
 
+/// What a deployment must offer for a scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Needs {
+    /// A hold can be made to lapse within the race.
+    pub deadline: bool,
+    /// A route that records lapsed holds.
+    pub sweep: bool,
+    /// Repeats are recognised by their `Idempotency-Key`: beyond the assignment.
+    pub key: bool,
+    /// A lapsed hold can be confirmed after all: beyond the assignment.
+    pub late_confirm: bool,
+}
+
+impl Needs {
+    /// The assignment's five plain endpoints.
+    pub const NOTHING: Needs = Needs { deadline: false, sweep: false, key: false, late_confirm: false };
+}
+
 /// One race and its expectation.
 pub struct Scenario {
     /// What the command line, the report and the history call it.
@@ -12,12 +30,10 @@ pub struct Scenario {
     pub source: &'static str,
     /// Rounds, unless the caller says otherwise.
     pub rounds: u32,
-    /// Whether a hold must lapse within the race.
-    pub needs_deadline: bool,
-    /// Whether repeats must be recognised by their `Idempotency-Key`.
-    pub needs_key: bool,
-    /// Whether a lapsed hold can be confirmed after all.
-    pub needs_late_confirm: bool,
+    /// What a deployment must offer for it.
+    pub needs: Needs,
+    /// Whether every answer is stated, so that an internal error of the service is none of them.
+    pub exact: bool,
     /// What must be seen at least once, or the race did not take place.
     pub must_see: &'static [&'static str],
     /// Calls that must be under way at once in at least one round, or nothing was raced.
@@ -27,6 +43,11 @@ pub struct Scenario {
 }
 
 impl Scenario {
+    /// Whether the assignment asks for nothing of the kind.
+    pub fn is_optional(&self) -> bool {
+        self.needs.key || self.needs.late_confirm
+    }
+
     /// The race in words and drawn: the head of its file.
     pub fn told(&self) -> String {
         self.parts().map(|(_, text)| text).collect::<Vec<_>>().join("\n")

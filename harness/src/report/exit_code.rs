@@ -19,6 +19,8 @@ pub enum Exit {
     Unreachable,
     /// 5: the control did not fail, so the instrument itself is in doubt.
     ControlHeld,
+    /// 70: the harness itself failed; what it had found until then was printed.
+    Internal,
 }
 
 impl Exit {
@@ -31,6 +33,7 @@ impl Exit {
             Exit::Usage => 3,
             Exit::Unreachable => 4,
             Exit::ControlHeld => 5,
+            Exit::Internal => 70,
         }
     }
 }

@@ -56,10 +56,27 @@ pub fn result(file: &File, checked: &Checked, took: Duration, command: String) -
         loosely: checked.loosely,
         undecided: checked.undecided.clone(),
         failure,
+        breaches: checked
+            .violations
+            .iter()
+            .map(|violation| violation.breach)
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect(),
         skipped: false,
+        dispensable: false,
         drawing: Drawing::of(&calls, file.contract, &file.moved, None, violation),
     };
-    RaceResult { seed: file.seed, scenarios: vec![row], verdict: checked.verdict, stopped: None, latencies }
+    RaceResult {
+        seed: file.seed,
+        scenarios: vec![row],
+        verdict: checked.verdict,
+        departures: Vec::new(),
+        strict: false,
+        stopped: None,
+        internal: None,
+        latencies,
+    }
 }
 
 /// The calls of one item: the one a violation is about, or else the one with the most.

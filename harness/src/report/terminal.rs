@@ -95,7 +95,42 @@ pub fn table(result: &RaceResult) -> String {
             text.push_str(&format!("\n{failure}"));
         }
     }
+    for what in &result.departures {
+        let word = if result.strict { style("broken").red().bold() } else { style("departure").yellow() };
+        text.push_str(&format!("{word} from the assignment: {what}\n"));
+    }
+    text.push_str(&last_line(result));
     text
+}
+
+/// The verdict, of how many scenarios, and what was not played.
+fn last_line(result: &RaceResult) -> String {
+    let rows = &result.scenarios;
+    let held = rows.iter().filter(|row| row.verdict == Verdict::Held).count();
+    let broken: Vec<&str> = rows.iter().filter(|row| row.verdict == Verdict::Broken).map(|row| row.scenario).collect();
+    let missed: Vec<String> = rows
+        .iter()
+        .filter(|row| row.skipped)
+        .map(|row| format!("{} ({})", row.scenario, row.undecided.join("; ")))
+        .collect();
+    let word = match result.verdict {
+        Verdict::Held => style(result.verdict.word()).green(),
+        Verdict::Undecided => style(result.verdict.word()).yellow(),
+        Verdict::Broken => style(result.verdict.word()).red().bold(),
+    };
+    let mut line = if broken.is_empty() {
+        format!("\n{word}: {held} of {} scenarios held", rows.len())
+    } else {
+        format!("\n{word}: {} of {} scenarios ({}); {held} held", broken.len(), rows.len(), broken.join(", "))
+    };
+    if !missed.is_empty() {
+        line.push_str(&format!("; not played: {}", missed.join(", ")));
+    }
+    if result.verdict == Verdict::Undecided && rows.iter().any(|row| row.skipped && !row.dispensable) {
+        line.push_str("; --without NAME accepts that");
+    }
+    line.push('\n');
+    line
 }
 
 fn table_row(row: &ScenarioResult) -> String {

@@ -293,6 +293,37 @@ impl Crew {
         (calls, Spread { released_us, overlapped })
     }
 
+    /// Each call is released at an instant of its own, from one loop, always over HTTP/1.1. Answers are read when the last
+    /// call has left, so a call may seem to return later than it did, which is safe.
+    pub async fn timed_burst(&mut self, calls: Vec<(Request, Option<String>, Instant)>) -> (Vec<Call>, Spread) {
+        self.muster(calls.len());
+        let instants: Vec<Instant> = calls.iter().map(|(.., at)| *at).collect();
+        let loading = self.clients.iter_mut().zip(calls).map(|(client, (request, item, _))| client.load(request, item));
+        let loaded = join_all(loading).await;
+        let mut order: Vec<usize> = (0..instants.len()).collect();
+        order.sort_by_key(|place| instants[*place]);
+        let mut releases: Vec<(Instant, std::io::Result<()>)> = instants.iter().map(|at| (*at, Ok(()))).collect();
+        for place in order {
+            wait_until(instants[place]).await;
+            let invoked = Instant::now();
+            let released = if loaded[place].is_ok() { self.clients[place].release().await } else { Ok(()) };
+            releases[place] = (invoked, released);
+        }
+        let finishing = self.clients.iter_mut().zip(loaded).zip(releases).map(
+            |((client, loaded), (invoked, released))| async move {
+                match loaded {
+                    Err(call) => *call,
+                    Ok(loaded) => client.finish(loaded, invoked, released).await,
+                }
+            },
+        );
+        let calls = join_all(finishing).await;
+        self.retire(&calls);
+        self.clients.iter_mut().skip(RESTING_MAX).for_each(|client| client.connection = None);
+        let overlapped = overlap(&calls);
+        (calls, Spread { released_us: 0, overlapped })
+    }
+
     /// The same over HTTP/2, on connections of this burst's own: one to an instance, more where its limits want more.
     /// Each is released by one write, so its calls are invoked at one instant; the spread ends with the last write.
     async fn burst_over_http2(
@@ -346,5 +377,16 @@ impl Crew {
                 self.numbers += 1;
             }
         }
+    }
+}
+
+/// A timer is late by up to a millisecond, which is all the time there is around a deadline: the rest is spun away.
+async fn wait_until(instant: Instant) {
+    let coarse = instant.checked_sub(std::time::Duration::from_millis(2)).filter(|coarse| *coarse > Instant::now());
+    if let Some(coarse) = coarse {
+        tokio::time::sleep_until(coarse.into()).await;
+    }
+    while Instant::now() < instant {
+        std::hint::spin_loop();
     }
 }

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::history::{Contract, Request};
 
+/// A fixed deadline that is further away than this is not waited for.
+const FIXED_TTL_MS_MAX: u64 = 5_000;
+
 /// Everything the harness must know to speak with one deployment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -154,6 +157,10 @@ pub struct Behaviour {
     pub insufficient_says: Option<String>,
     /// How far a deadline may lie from where the caller's own arithmetic puts it.
     pub deadline_rounding_ms: u64,
+    /// How long a hold lives whose caller sets no deadline, where answers show it.
+    pub default_ttl_ms: Option<u64>,
+    /// A refusal tells a confirmed reservation from a cancelled one.
+    pub ends_told_apart: bool,
 }
 
 impl Default for Behaviour {
@@ -170,6 +177,8 @@ impl Default for Behaviour {
             insufficient_status: None,
             insufficient_says: None,
             deadline_rounding_ms: 2,
+            default_ttl_ms: None,
+            ends_told_apart: true,
         }
     }
 }
@@ -183,13 +192,42 @@ impl Dialect {
         fields.try_into().map_err(|error: toml::de::Error| one_line(&error))
     }
 
-    /// Whether a hold can be made to lapse within a race.
+    /// Whether a hold lapses within a race, because callers say so or because every hold does.
     pub fn short_deadlines(&self) -> bool {
+        self.sets_deadlines() || self.fixed_ttl_ms().is_some()
+    }
+
+    /// Whether a caller can set a short deadline.
+    pub fn sets_deadlines(&self) -> bool {
         !self.send.ttl.is_empty() && self.send.ttl_unit != Unit::Minutes
+    }
+
+    /// How long every hold lives, where no caller can set a deadline and answers show a short one.
+    pub fn fixed_ttl_ms(&self) -> Option<u64> {
+        self.behaviour.default_ttl_ms.filter(|ttl_ms| !self.sets_deadlines() && *ttl_ms <= FIXED_TTL_MS_MAX)
+    }
+
+    /// What is not as the assignment's own words would have it, and allowed.
+    pub fn departures(&self) -> Vec<String> {
+        let behaviour = &self.behaviour;
+        [
+            (!behaviour.repeated_confirm_is_ok, "a repeated confirm is refused"),
+            (!behaviour.repeated_cancel_is_ok, "a repeated cancel is refused"),
+            (!behaviour.lapse_frees_at_once, "a lapsed hold frees its units only at a sweep"),
+            (!behaviour.ends_told_apart, "refusals do not tell apart how a reservation ended"),
+            (behaviour.deadline_rounding_ms >= 1_000, "deadlines are in whole seconds"),
+            (self.routes.expire.is_empty(), "there is no route that records lapsed holds"),
+        ]
+        .into_iter()
+        .filter_map(|(departs, what)| departs.then(|| what.to_owned()))
+        .collect()
     }
 
     /// The shortest deadline at or above the wish that this deployment can express.
     pub fn ttl_ms(&self, wished_ms: u64) -> u64 {
+        if let Some(fixed_ms) = self.fixed_ttl_ms() {
+            return fixed_ms;
+        }
         match self.send.ttl_unit {
             Unit::Seconds | Unit::Milliseconds | Unit::FractionalMinutes => wished_ms,
             // Where the deadline itself is kept in whole seconds, what is left of the first one may be nothing.

@@ -11,7 +11,11 @@
 //! waiting. It is never negative, and it always adds up.
 
 use crate::{
-    drive::{findings::Halt, round::Round, scenario::Scenario},
+    drive::{
+        findings::Halt,
+        round::Round,
+        scenario::{Needs, Scenario},
+    },
     history::Request,
 };
 
@@ -22,9 +26,8 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "availability",
     source: include_str!("availability.rs"),
     rounds: 6,
-    needs_deadline: false,
-    needs_key: false,
-    needs_late_confirm: false,
+    needs: Needs::NOTHING,
+    exact: true,
     must_see: &[],
     overlap_min: 0,
     play: |round| Box::pin(play(round)),

@@ -12,7 +12,11 @@
 //! No order of the calls changes the counts: each asks for one unit, and nobody gives one back.
 
 use crate::{
-    drive::{findings::Halt, round::Round, scenario::Scenario},
+    drive::{
+        findings::Halt,
+        round::Round,
+        scenario::{Needs, Scenario},
+    },
     history::Reason,
 };
 
@@ -23,9 +27,8 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "burst",
     source: include_str!("burst.rs"),
     rounds: 20,
-    needs_deadline: false,
-    needs_key: false,
-    needs_late_confirm: false,
+    needs: Needs::NOTHING,
+    exact: true,
     must_see: &[],
     overlap_min: CALLS / 4,
     play: |round| Box::pin(play(round)),

@@ -13,7 +13,12 @@
 //! exactly one of the three succeeds.)
 
 use crate::{
-    drive::{findings::Halt, round::Round, scenario::Scenario, scenarios::repeats},
+    drive::{
+        findings::Halt,
+        round::Round,
+        scenario::{Needs, Scenario},
+        scenarios::repeats,
+    },
     history::{Reason, Request},
 };
 
@@ -24,9 +29,8 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "cancel_cancel",
     source: include_str!("cancel_cancel.rs"),
     rounds: 20,
-    needs_deadline: false,
-    needs_key: false,
-    needs_late_confirm: false,
+    needs: Needs::NOTHING,
+    exact: true,
     must_see: &[],
     overlap_min: 2,
     play: |round| Box::pin(play(round)),

@@ -9,7 +9,11 @@
 //! Exactly one of the two succeeds, and the other is told why it came too late: a unit is either sold or given back.
 
 use crate::{
-    drive::{findings::Halt, round::Round, scenario::Scenario},
+    drive::{
+        findings::Halt,
+        round::Round,
+        scenario::{Needs, Scenario},
+    },
     history::{Call, Reason, Request, told},
 };
 
@@ -20,9 +24,8 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "cancel_confirm",
     source: include_str!("cancel_confirm.rs"),
     rounds: 20,
-    needs_deadline: false,
-    needs_key: false,
-    needs_late_confirm: false,
+    needs: Needs::NOTHING,
+    exact: true,
     must_see: &[],
     overlap_min: 2,
     play: |round| Box::pin(play(round)),

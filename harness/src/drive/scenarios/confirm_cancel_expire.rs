@@ -13,7 +13,12 @@
 //! Each hold ends once: sold, given back, or lapsed. Whoever comes too late is refused.
 
 use crate::{
-    drive::{findings::Halt, round::Round, scenario::Scenario, scenarios::confirm_expire::moment},
+    drive::{
+        findings::Halt,
+        round::Round,
+        scenario::{Needs, Scenario},
+        scenarios::confirm_expire::moment,
+    },
     history::{Request, told},
 };
 
@@ -26,17 +31,17 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "confirm_cancel_expire",
     source: include_str!("confirm_cancel_expire.rs"),
     rounds: 12,
-    needs_deadline: true,
-    needs_key: false,
-    needs_late_confirm: false,
+    needs: Needs { deadline: true, ..Needs::NOTHING },
+    exact: true,
     must_see: &[],
     overlap_min: 2,
     play: |round| Box::pin(play(round)),
 };
 
 async fn play(round: &mut Round) -> Result<(), Halt> {
-    round.create_item(HOLDS as i64 + OTHERS as i64).await?;
-    round.hold(&[(1, None); OTHERS]).await?;
+    let others = round.others(OTHERS);
+    round.create_item(HOLDS as i64 + others as i64).await?;
+    round.hold(&vec![(1, None); others]).await?;
     let wanted: Vec<(i64, Option<u64>)> =
         (0..HOLDS).map(|step| (1, Some(round.ttl_ms(TTL_MS + step * STEP_MS)))).collect();
     let holds = round.hold(&wanted).await?;

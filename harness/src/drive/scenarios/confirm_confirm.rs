@@ -11,7 +11,12 @@
 //! instead, exactly one of the three succeeds.)
 
 use crate::{
-    drive::{findings::Halt, round::Round, scenario::Scenario, scenarios::repeats},
+    drive::{
+        findings::Halt,
+        round::Round,
+        scenario::{Needs, Scenario},
+        scenarios::repeats,
+    },
     history::{Reason, Request},
 };
 
@@ -22,9 +27,8 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "confirm_confirm",
     source: include_str!("confirm_confirm.rs"),
     rounds: 20,
-    needs_deadline: false,
-    needs_key: false,
-    needs_late_confirm: false,
+    needs: Needs::NOTHING,
+    exact: true,
     must_see: &[],
     overlap_min: 2,
     play: |round| Box::pin(play(round)),

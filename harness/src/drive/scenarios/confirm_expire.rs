@@ -18,7 +18,12 @@
 use std::time::Instant;
 
 use crate::{
-    drive::{findings::Halt, hold::Hold, round::Round, scenario::Scenario},
+    drive::{
+        findings::Halt,
+        hold::Hold,
+        round::Round,
+        scenario::{Needs, Scenario},
+    },
     history::{Call, Outcome, Reason, Request},
 };
 
@@ -33,17 +38,17 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "confirm_expire",
     source: include_str!("confirm_expire.rs"),
     rounds: 20,
-    needs_deadline: true,
-    needs_key: false,
-    needs_late_confirm: false,
+    needs: Needs { deadline: true, ..Needs::NOTHING },
+    exact: true,
     must_see: &["confirmed in time", "refused as expired"],
     overlap_min: 2,
     play: |round| Box::pin(play(round)),
 };
 
 async fn play(round: &mut Round) -> Result<(), Halt> {
-    round.create_item((HOLDS + OTHERS) as i64).await?;
-    round.hold(&[(1, None); OTHERS]).await?;
+    let others = round.others(OTHERS);
+    round.create_item((HOLDS + others) as i64).await?;
+    round.hold(&vec![(1, None); others]).await?;
     let wanted: Vec<(i64, Option<u64>)> =
         (0..HOLDS as u64).map(|step| (1, Some(round.ttl_ms(TTL_MS + step * STEP_MS)))).collect();
     let holds = round.hold(&wanted).await?;

@@ -8,7 +8,11 @@
 //! ```
 
 use crate::{
-    drive::{findings::Halt, round::Round, scenario::Scenario},
+    drive::{
+        findings::Halt,
+        round::Round,
+        scenario::{Needs, Scenario},
+    },
     history::Reason,
 };
 
@@ -19,9 +23,8 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "last_unit",
     source: include_str!("last_unit.rs"),
     rounds: 20,
-    needs_deadline: false,
-    needs_key: false,
-    needs_late_confirm: false,
+    needs: Needs::NOTHING,
+    exact: true,
     must_see: &[],
     overlap_min: 2,
     play: |round| Box::pin(play(round)),

@@ -14,7 +14,11 @@
 //! no such confirm, nothing is raced. It is played on an item of its own, beside the round's.)
 
 use crate::{
-    drive::{findings::Halt, round::Round, scenario::Scenario},
+    drive::{
+        findings::Halt,
+        round::Round,
+        scenario::{Needs, Scenario},
+    },
     history::{Call, ItemView, Reason, Request, told},
 };
 
@@ -27,9 +31,8 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "late_confirm",
     source: include_str!("late_confirm.rs"),
     rounds: 12,
-    needs_deadline: true,
-    needs_key: false,
-    needs_late_confirm: true,
+    needs: Needs { deadline: true, late_confirm: true, ..Needs::NOTHING },
+    exact: true,
     must_see: &[],
     overlap_min: 2,
     play: |round| Box::pin(play(round)),

@@ -13,7 +13,11 @@
 use serde_json::{Value, json};
 
 use crate::{
-    drive::{findings::Halt, round::Round, scenario::Scenario},
+    drive::{
+        findings::Halt,
+        round::Round,
+        scenario::{Needs, Scenario},
+    },
     history::{Outcome, Reason, Request, told},
 };
 
@@ -26,9 +30,8 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "limits",
     source: include_str!("limits.rs"),
     rounds: 2,
-    needs_deadline: false,
-    needs_key: false,
-    needs_late_confirm: false,
+    needs: Needs::NOTHING,
+    exact: true,
     must_see: &[],
     overlap_min: 0,
     play: |round| Box::pin(play(round)),

@@ -16,7 +16,11 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
-    drive::{findings::Halt, round::Round, scenario::Scenario},
+    drive::{
+        findings::Halt,
+        round::Round,
+        scenario::{Needs, Scenario},
+    },
     history::{Call, Reason, Request, told},
 };
 
@@ -30,9 +34,8 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "lost_answer",
     source: include_str!("lost_answer.rs"),
     rounds: 8,
-    needs_deadline: false,
-    needs_key: true,
-    needs_late_confirm: false,
+    needs: Needs { key: true, ..Needs::NOTHING },
+    exact: true,
     must_see: &[],
     overlap_min: 0,
     play: |round| Box::pin(play(round)),

@@ -12,7 +12,11 @@
 //! A refusal of units that were free all the while is as wrong as a sale of units that were not.
 
 use crate::{
-    drive::{findings::Halt, round::Round, scenario::Scenario},
+    drive::{
+        findings::Halt,
+        round::Round,
+        scenario::{Needs, Scenario},
+    },
     history::{Reason, Request},
 };
 
@@ -23,9 +27,8 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "mixed_quantities",
     source: include_str!("mixed_quantities.rs"),
     rounds: 10,
-    needs_deadline: false,
-    needs_key: false,
-    needs_late_confirm: false,
+    needs: Needs::NOTHING,
+    exact: true,
     must_see: &[],
     overlap_min: 2,
     play: |round| Box::pin(play(round)),

@@ -10,7 +10,11 @@
 //! ```
 
 use crate::{
-    drive::{findings::Halt, round::Round, scenario::Scenario},
+    drive::{
+        findings::Halt,
+        round::Round,
+        scenario::{Needs, Scenario},
+    },
     history::{Outcome, Request, told},
 };
 
@@ -20,9 +24,8 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "refusals",
     source: include_str!("refusals.rs"),
     rounds: 4,
-    needs_deadline: false,
-    needs_key: false,
-    needs_late_confirm: false,
+    needs: Needs::NOTHING,
+    exact: true,
     must_see: &[],
     overlap_min: 0,
     play: |round| Box::pin(play(round)),

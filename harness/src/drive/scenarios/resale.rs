@@ -10,7 +10,11 @@
 //! The unit is sold once, to the second customer, whether or not a sweep has run between.
 
 use crate::{
-    drive::{findings::Halt, round::Round, scenario::Scenario},
+    drive::{
+        findings::Halt,
+        round::Round,
+        scenario::{Needs, Scenario},
+    },
     history::{Outcome, Request, told},
 };
 
@@ -21,17 +25,17 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "resale",
     source: include_str!("resale.rs"),
     rounds: 8,
-    needs_deadline: true,
-    needs_key: false,
-    needs_late_confirm: false,
+    needs: Needs { deadline: true, ..Needs::NOTHING },
+    exact: true,
     must_see: &[],
     overlap_min: 0,
     play: |round| Box::pin(play(round)),
 };
 
 async fn play(round: &mut Round) -> Result<(), Halt> {
-    round.create_item(OTHERS as i64 + 1).await?;
-    round.hold(&[(1, None); OTHERS]).await?;
+    let others = round.others(OTHERS);
+    round.create_item(others as i64 + 1).await?;
+    round.hold(&vec![(1, None); others]).await?;
     let ttl_ms = round.ttl_ms(TTL_MS);
     let old = round.hold(&[(1, Some(ttl_ms))]).await?;
     round.wait_for_deadlines().await;

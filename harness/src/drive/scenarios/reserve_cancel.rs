@@ -14,7 +14,11 @@
 //! asks after the last cancel was answered gets one of the free ones.
 
 use crate::{
-    drive::{findings::Halt, round::Round, scenario::Scenario},
+    drive::{
+        findings::Halt,
+        round::Round,
+        scenario::{Needs, Scenario},
+    },
     history::{Reason, Request, told},
 };
 
@@ -26,9 +30,8 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "reserve_cancel",
     source: include_str!("reserve_cancel.rs"),
     rounds: 20,
-    needs_deadline: false,
-    needs_key: false,
-    needs_late_confirm: false,
+    needs: Needs::NOTHING,
+    exact: true,
     must_see: &[],
     overlap_min: 2,
     play: |round| Box::pin(play(round)),

@@ -13,7 +13,11 @@
 //! more expiries than were recorded meanwhile.
 
 use crate::{
-    drive::{findings::Halt, round::Round, scenario::Scenario},
+    drive::{
+        findings::Halt,
+        round::Round,
+        scenario::{Needs, Scenario},
+    },
     history::{Answer, Outcome, Request, told},
 };
 
@@ -26,18 +30,18 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "sweeps",
     source: include_str!("sweeps.rs"),
     rounds: 20,
-    needs_deadline: true,
-    needs_key: false,
-    needs_late_confirm: false,
+    needs: Needs { deadline: true, sweep: true, ..Needs::NOTHING },
+    exact: true,
     must_see: &[],
     overlap_min: 2,
     play: |round| Box::pin(play(round)),
 };
 
 async fn play(round: &mut Round) -> Result<(), Halt> {
+    let others = round.others(OTHERS);
     let quantities: Vec<i64> = (0..HOLDS).map(|_| 1 + round.seed.below(3) as i64).collect();
-    round.create_item(quantities.iter().sum::<i64>() + OTHERS as i64).await?;
-    round.hold(&[(1, None); OTHERS]).await?;
+    round.create_item(quantities.iter().sum::<i64>() + others as i64).await?;
+    round.hold(&vec![(1, None); others]).await?;
     let ttl_ms = round.ttl_ms(TTL_MS);
     let wanted: Vec<(i64, Option<u64>)> = quantities.into_iter().map(|quantity| (quantity, Some(ttl_ms))).collect();
     round.hold(&wanted).await?;

@@ -10,7 +10,11 @@
 //! the item, its rows and what it still sells are one and the same.
 
 use crate::{
-    drive::{findings::Halt, round::Round, scenario::Scenario},
+    drive::{
+        findings::Halt,
+        round::Round,
+        scenario::{Needs, Scenario},
+    },
     history::Request,
 };
 
@@ -22,9 +26,8 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "walk",
     source: include_str!("walk.rs"),
     rounds: 10,
-    needs_deadline: false,
-    needs_key: false,
-    needs_late_confirm: false,
+    needs: Needs::NOTHING,
+    exact: false,
     must_see: &[],
     overlap_min: 2,
     play: |round| Box::pin(play(round)),

@@ -24,8 +24,8 @@ mod spellings;
 /// The probe's item has a number of units that no other field of an answer is likely to show by accident.
 const TOTAL: i64 = 9_173;
 
-/// And a small one, to ask too much of.
-const FEW: i64 = 3;
+/// And a small one, to ask too much of: one more than is left, which no limit on one reservation forbids.
+const FEW: i64 = 1;
 
 /// How long an answer may lag behind while the probe still waits for it.
 const LAG: Duration = Duration::from_millis(150);
@@ -185,6 +185,7 @@ impl Probe<'_> {
             if let Some(view) = heard.outcome.reservation()
                 && let Some(id) = view.id.clone()
             {
+                self.dialect.behaviour.default_ttl_ms = view.ttl_ms;
                 let Send { item, item_as_text, customer_as_number, .. } = &self.dialect.send;
                 let differs = |told: &str, differs: bool| differs.then(|| told.to_owned());
                 self.found.extend(differs("request fields are in camel case", *item != given.item));
@@ -325,7 +326,8 @@ impl Probe<'_> {
     /// What asking for too much is answered: of an item so small that no limit on one reservation can be meant instead.
     async fn refusal(&mut self) -> Result<(), String> {
         let item = self.create(FEW).await?;
-        let request = self.reservation(&item, 2 * FEW, None);
+        self.hold(&item, FEW).await?;
+        let request = self.reservation(&item, FEW, None);
         let heard = self.ask(&request).await?;
         self.dialect.behaviour.exact_reasons = code(&heard) == Some(Reason::InsufficientAvailability.word());
         if matches!(heard.outcome, Outcome::Refused(_)) && !self.dialect.behaviour.exact_reasons {
@@ -348,6 +350,8 @@ impl Probe<'_> {
         let late_confirm = self.ask(&Request::Confirm { reservation: cancelled }).await?;
         self.dialect.behaviour.exact_reasons &= code(&late_cancel) == Some(Reason::ReservationConfirmed.word())
             && code(&late_confirm) == Some(Reason::ReservationCancelled.word());
+        self.dialect.behaviour.ends_told_apart = late_cancel.outcome.is_refused_for(Reason::ReservationConfirmed)
+            && late_confirm.outcome.is_refused_for(Reason::ReservationCancelled);
         if !self.dialect.behaviour.exact_reasons {
             self.found.push("refusals give no exact reasons, so only that they refuse is checked".to_owned());
         }
