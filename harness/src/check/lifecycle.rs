@@ -36,7 +36,7 @@ struct Life<'c> {
 
 impl Life<'_> {
     fn refute(&self) -> Vec<Violation> {
-        [self.ended_twice(), self.ended_late(), self.expired_early(), self.ended_by_no_call()]
+        [self.ended_twice(), self.ended_late(), self.expired_early(), self.revived(), self.ended_by_no_call()]
             .into_iter()
             .flatten()
             .collect()
@@ -99,6 +99,20 @@ impl Life<'_> {
         let call = self.calls.iter().filter(says).find(|call| call.returned_ns.is_some_and(|at| at < first))?;
         let early_ms = (first - call.returned_ns?) / 1_000_000;
         Some(self.violation(format!("was called expired {early_ms} ms before its deadline"), [call]))
+    }
+
+    /// Expired in one read and pending in a later one. A service may record lapses late or reckon them when it is asked, so
+    /// either read alone is right between a deadline and its sweep.
+    fn revived(&self) -> Option<Violation> {
+        let showing = |status| move |call: &&&Call| self.shows(call) == Some(status);
+        let expired = self
+            .calls
+            .iter()
+            .filter(showing(Status::Expired))
+            .min_by_key(|call| call.returned_ns.unwrap_or(u64::MAX))?;
+        let pending = self.calls.iter().filter(showing(Status::Pending)).max_by_key(|call| call.invoked_ns)?;
+        let revived = expired.returned_ns.is_some_and(|at| at < pending.invoked_ns);
+        revived.then(|| self.violation("was shown expired, and later pending".to_owned(), [expired, pending]))
     }
 
     fn ended_by_no_call(&self) -> Option<Violation> {
