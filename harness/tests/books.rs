@@ -1,5 +1,6 @@
 //! The books of a real PostgreSQL with the real schema: what the audit reads there, and what it makes of rows that no
 //! constraint would let in.
+#![cfg(feature = "race")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use rstest::rstest;

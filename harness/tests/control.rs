@@ -1,4 +1,5 @@
 //! The instrument against services whose faults are known: no false alarm on the correct one, every planted fault found.
+#![cfg(feature = "race")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use std::time::Duration;

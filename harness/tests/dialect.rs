@@ -1,4 +1,5 @@
 //! Services that name things in other ways: the probe recognises them, the correct ones hold, the faulty ones break.
+#![cfg(feature = "race")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use std::time::Duration;

@@ -1,4 +1,5 @@
 //! Gates on a real PostgreSQL: whoever would touch the item stops there, is seen to wait, and goes on in a known order.
+#![cfg(feature = "race")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use std::time::Duration;

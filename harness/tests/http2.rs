@@ -1,4 +1,5 @@
 //! Bursts over HTTP/2: what leaves when, what an end without an answer means, and the same verdicts as over HTTP/1.1.
+#![cfg(feature = "race")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use std::{

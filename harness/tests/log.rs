@@ -1,4 +1,5 @@
 //! The log of a real PostgreSQL: what lasted for one commit is seen, whatever the rows say afterwards.
+#![cfg(feature = "race")]
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use stockhold_harness::internal::database::Log;

@@ -1,5 +1,6 @@
 //! The report: readable by a CI whatever the target says, drawn with the failing calls marked, written whole or not at
 //! all, also when the run is interrupted.
+#![cfg(feature = "race")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use std::{

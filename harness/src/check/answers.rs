@@ -189,7 +189,11 @@ impl<'c> Ids<'c> {
                 let lapsed = view.status == Some(Status::Expired) && !contract.exact_reasons;
                 self.about(reservation, view).or_else(|| wrong_end(view, Status::Cancelled).filter(|_| !lapsed))
             }
-            Request::CreateItem { .. } | Request::GetItem { .. } | Request::ReserveOdd { .. } | Request::Expire => None,
+            Request::ReserveOdd { quantity, .. } => {
+                let accepted = view.id.is_some() && !may_be_rounded(quantity);
+                if accepted { forbidden(format!("of {quantity} units was accepted")) } else { None }
+            }
+            Request::CreateItem { .. } | Request::GetItem { .. } | Request::Expire => None,
         }
     }
 
@@ -211,6 +215,12 @@ impl<'c> Ids<'c> {
         }
         None
     }
+}
+
+/// A service may round a number, or read it out of a text; what it then took is for the live round to see.
+fn may_be_rounded(quantity: &serde_json::Value) -> bool {
+    let number = quantity.as_f64().or_else(|| quantity.as_str()?.trim().parse().ok());
+    number.is_some_and(|number| number >= 1.0)
 }
 
 fn made(call: &Call) -> Option<(&'static str, &str)> {

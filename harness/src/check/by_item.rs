@@ -126,11 +126,6 @@ impl<'m> Builder<'m> {
             made.id = Some(id);
         }
         self.push(call, call.outcome.is_ok(), Act::Reserve { hold });
-        // A repeat under a key is answered with the hold as it is now.
-        if let (Some(_), Some(status)) = (key, view.and_then(|view| view.status)) {
-            let allowed = self.shown(hold, call, status);
-            self.push(call, true, Act::Observe { hold, allowed });
-        }
     }
 
     fn rest(&mut self, call: &Call) {
@@ -139,7 +134,9 @@ impl<'m> Builder<'m> {
             self.push(call, true, Act::Read { available, held, confirmed });
             return;
         }
-        let Some(hold) = call.request.reservation().and_then(|id| self.by_id.get(id)).copied() else { return };
+        let view = call.outcome.reservation();
+        let made = view.and_then(|view| view.id.as_deref()).filter(|_| matches!(call.request, Request::Reserve { .. }));
+        let Some(hold) = made.or(call.request.reservation()).and_then(|id| self.by_id.get(id)).copied() else { return };
         let done = match call.request {
             Request::Confirm { .. } => Some(Act::Confirm { hold, met: self.history.in_time(hold, call.invoked_ns) }),
             Request::ConfirmLate { .. } => Some(Act::ConfirmLate { hold }),
@@ -153,7 +150,10 @@ impl<'m> Builder<'m> {
                 if self.history.holds[hold].lapses.is_some() => {}
             (Outcome::Unknown(_), Some(done)) => self.push(call, false, done),
             (Outcome::Ok(_), None) => {
-                if let Some(status) = call.outcome.reservation().and_then(|view| view.status) {
+                // A reservation that is made again under its key may be answered as it was the first time; that it has
+                // ended cannot be told before it has.
+                let status = view.and_then(|view| view.status);
+                if let Some(status) = status.filter(|status| made.is_none() || *status != Status::Pending) {
                     let allowed = self.shown(hold, call, status);
                     self.push(call, true, Act::Observe { hold, allowed });
                 }

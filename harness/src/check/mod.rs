@@ -241,8 +241,8 @@ mod tests {
         let first = reserve(2, r#"{"ok":{"reservation":{"id":"a"}}}"#);
         let second = reserve(3, r#"{"ok":{"reservation":{"id":"b"}}}"#);
         let end = r#"{"event":"end","calls":4}"#;
-        let item_again = aside(ITEM).replace(r#""id":1,"#, r#""id":4,"#);
-        assert_eq!(verdict(&[RUN, ITEM, &first, &aside(&second), &item_again, end]), Ok(Verdict::Held));
+        let another = aside(ITEM).replace(r#""id":1,"#, r#""id":4,"#).replace(r#"{"id":"i"}"#, r#"{"id":"j"}"#);
+        assert_eq!(verdict(&[RUN, ITEM, &first, &aside(&second), &another, end]), Ok(Verdict::Held));
     }
 
     #[test]
