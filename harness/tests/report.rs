@@ -79,7 +79,9 @@ fn row(name: &'static str, verdict: Verdict) -> ScenarioResult {
         loosely: 0,
         undecided: Vec::new(),
         failure: None,
+        breaches: Vec::new(),
         skipped: false,
+        dispensable: false,
         drawing: None,
     }
 }
@@ -104,10 +106,25 @@ fn hostile() -> (RaceResult, Setting) {
         row("last_unit", Verdict::Held),
         ScenarioResult { failure: Some(failure), ..row("burst", Verdict::Broken) },
         ScenarioResult { undecided: vec![text()], ..row("sweeps", Verdict::Undecided) },
-        ScenarioResult { undecided: vec![text()], skipped: true, rounds: 0, ..row("resale", Verdict::Undecided) },
+        ScenarioResult {
+            undecided: vec![text()],
+            skipped: true,
+            dispensable: true,
+            rounds: 0,
+            ..row("resale", Verdict::Undecided)
+        },
     ];
     let stopped = Some(Stopped { why: text(), target: false });
-    let result = RaceResult { seed: 42, scenarios, verdict: Verdict::Broken, stopped, latencies: Default::default() };
+    let result = RaceResult {
+        seed: 42,
+        scenarios,
+        verdict: Verdict::Broken,
+        departures: Vec::new(),
+        strict: false,
+        stopped,
+        internal: None,
+        latencies: Default::default(),
+    };
     let mut setting = Setting::new("abcd1234");
     setting.urls = vec![text()];
     setting.found = vec![text()];
@@ -215,7 +232,16 @@ fn a_run_that_showed_nothing_is_an_error_and_never_a_pass(
     #[case] skipped: &str,
 ) {
     let verdict = scenarios.iter().map(|row| row.verdict).max().unwrap_or(Verdict::Undecided);
-    let result = RaceResult { seed: 1, scenarios, verdict, stopped: None, latencies: Default::default() };
+    let result = RaceResult {
+        seed: 1,
+        scenarios,
+        verdict,
+        departures: Vec::new(),
+        strict: false,
+        stopped: None,
+        internal: None,
+        latencies: Default::default(),
+    };
     let xml = report::junit(&result, &Setting::new("test"));
     let file = roxmltree::Document::parse(&xml).unwrap();
     let counts = ["failures", "errors", "skipped"].map(|name| file.root_element().attribute(name).unwrap());
@@ -230,17 +256,19 @@ fn the_summary_keeps_its_fields() {
     assert_eq!(summary["format"], report::FORMAT);
     assert_eq!(
         fields(&summary),
-        "began control evidence format harness latency not_checked run scenarios sections seed stopped urls verdict"
+        "began control departures evidence format harness internal latency not_checked run scenarios sections seed stopped \
+         strict urls verdict"
     );
     assert_eq!(
         fields(&summary["scenarios"][1]),
-        "failure layers loosely outcomes overlapped rounds samples scenario skipped spread_us states took_ms undecided verdict versions"
+        "breaches dispensable failure layers loosely outcomes overlapped rounds samples scenario skipped spread_us states \
+         took_ms undecided verdict versions"
     );
     assert_eq!(
         fields(&summary["scenarios"][1]["failure"]),
-        "events holds instant_ms item layer marks reproduce round scenario what"
+        "breach events holds instant_ms item layer marks reproduce round scenario what"
     );
-    assert_eq!(fields(&summary["evidence"]), "control database http ledger");
+    assert_eq!(fields(&summary["evidence"]), "control database http ledger log");
     assert_eq!((&summary["verdict"], &summary["scenarios"][1]["failure"]["what"]), (&"broken".into(), &HOSTILE.into()));
 }
 

@@ -70,7 +70,7 @@ impl Case {
                 what: failure.what.clone(),
                 told: failure.to_string(),
             },
-            (None, _) if row.skipped => Came::Skipped(why),
+            (None, _) if row.skipped && row.dispensable => Came::Skipped(why),
             (None, Verdict::Held) => Came::Passed,
             (None, Verdict::Undecided | Verdict::Broken) => Came::Error(why),
         };

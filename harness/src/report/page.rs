@@ -48,6 +48,7 @@ pub fn html(result: &RaceResult, setting: &Setting) -> String {
                 (header(result, setting, &subject))
                 main {
                     (table(result))
+                    (departures(result))
                     @for row in result.scenarios.iter().filter(|row| row.failure.is_some()) { (scenario::failure(row)) }
                     (races(result))
                     @for (number, one) in setting.sections.iter().enumerate() { (section(one, number)) }
@@ -189,6 +190,22 @@ fn table(result: &RaceResult) -> Markup {
             p.note {
                 "At once: calls under way at the fullest moment. Burst spread: from the first released call to the "
                 "last, median and widest round."
+            }
+        }
+    }
+}
+
+/// What the deployment does otherwise than the assignment says, where that is allowed.
+fn departures(result: &RaceResult) -> Markup {
+    html! {
+        @if !result.departures.is_empty() {
+            section aria-labelledby="departures" {
+                h2 #departures { "Departures from the assignment" }
+                ul.plain { @for what in &result.departures { li { (spelt_out(what)) } } }
+                p.note {
+                    @if result.strict { "Each counts as broken here: --strict was given." }
+                    @else { "Each is allowed; --strict counts it as broken." }
+                }
             }
         }
     }

@@ -24,6 +24,7 @@ pub fn failure(row: &ScenarioResult) -> Markup {
             }
             p.sentence { (spelt_out(&failure.what)) }
             dl.facts {
+                (fact("Kind", html! { (failure.breach.word()) }))
                 (fact("Found by", html! { (failure.layer) span.aside { (failure.layer.told()) } }))
                 @if let Some(at) = failure.instant_ms {
                     (fact("When", html! { (format!("{at:.3} ms")) span.aside { "into the run" } }))

@@ -6,7 +6,7 @@ use crate::{
     drive::{kill::Kill, race::RaceResult},
     report::{
         setting::{Section, Setting},
-        words::{audited, not_checked},
+        words::{audited, not_checked, replayed},
     },
 };
 
@@ -33,6 +33,7 @@ struct Evidence {
     http: bool,
     database: bool,
     ledger: bool,
+    log: bool,
     control: bool,
 }
 
@@ -48,6 +49,7 @@ pub fn summary(result: &RaceResult, setting: &Setting) -> serde_json::Result<Str
             http: true,
             database: setting.database,
             ledger: audited(result),
+            log: replayed(result),
             control: !setting.control.is_empty(),
         },
         control: &setting.control,

@@ -43,10 +43,17 @@ pub fn audited(result: &RaceResult) -> bool {
     result.scenarios.iter().any(|row| row.versions > 0)
 }
 
+/// Whether committed states were replayed from the database's log.
+pub fn replayed(result: &RaceResult) -> bool {
+    result.scenarios.iter().any(|row| row.states > 0)
+}
+
 /// What the verdict rests on, in a line.
 pub fn evidence_level(result: &RaceResult, setting: &Setting) -> String {
     let mut level = if setting.checked.is_some() {
         "a history file: what callers were told"
+    } else if replayed(result) {
+        "HTTP, the database, every version of its ledger, and every committed state from its log"
     } else if audited(result) {
         "HTTP, the database, and every version of its ledger"
     } else if setting.database {
@@ -97,7 +104,11 @@ pub fn not_checked(result: &RaceResult, setting: &Setting) -> Vec<String> {
     if !audited(result) {
         list.push("A committed state that no answer showed: no ledger was read.".to_owned());
     }
-    list.push("Committed states apart from the service’s own books: the database’s log was not decoded.".to_owned());
+    if !replayed(result) {
+        list.push(
+            "Committed states apart from the service’s own books: the database’s log was not decoded.".to_owned(),
+        );
+    }
     if setting.checked.is_none() {
         list.push(
             "How the service’s own scheduler splits two plain reads of one request: that is not controlled.".to_owned(),

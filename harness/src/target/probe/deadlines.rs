@@ -40,14 +40,22 @@ impl Probe<'_> {
                 break;
             }
         }
+        let mut freed = false;
         if tried.iter().any(|tried| tried.fits.is_none()) {
+            let free = |heard: &Heard| heard.outcome.item().and_then(|view| view.available);
+            let (_, before) = self.numbers(item).await?;
             let longest = tried.iter().map(|tried| tried.ttl_ms).max().unwrap_or(0);
             sleep(Duration::from_millis(longest + 150)).await;
             self.ask(&Request::Expire).await?;
+            let (_, after) = self.numbers(item).await?;
+            freed = free(&after).zip(free(&before)).is_some_and(|(after, before)| after > before);
         }
         for Tried { send, id, fits, .. } in tried {
             let kept = match fits {
                 Some(fits) => fits,
+                // Units that come back show that the deadline is understood, whatever a late confirm is answered: to
+                // honour that is a fault, and no way of speaking.
+                None if freed => self.frees(item, &send).await?,
                 None => !self.ask(&Request::Confirm { reservation: id }).await?.outcome.is_ok(),
             };
             self.dialect.send = send;
@@ -62,6 +70,20 @@ impl Probe<'_> {
         self.dialect.send = Send { ttl: String::new(), ..spelled };
         self.found.push("a caller cannot set a short deadline".to_owned());
         if self.mover.is_some() { self.lapse(item).await } else { Ok(()) }
+    }
+
+    /// Whether a hold in this spelling gives its unit back once its deadline has passed.
+    async fn frees(&mut self, item: &str, send: &Send) -> Result<bool, String> {
+        self.dialect.send = send.clone();
+        let ttl_ms = self.dialect.ttl_ms(80);
+        let request = self.reservation(item, 1, Some(ttl_ms));
+        self.ask(&request).await?;
+        let free = |heard: &Heard| heard.outcome.item().and_then(|view| view.available);
+        let (_, before) = self.numbers(item).await?;
+        sleep(Duration::from_millis(ttl_ms + 150)).await;
+        self.ask(&Request::Expire).await?;
+        let (_, after) = self.numbers(item).await?;
+        Ok(free(&after).zip(free(&before)).is_some_and(|(after, before)| after > before))
     }
 
     async fn try_deadline(&mut self, item: &str) -> Result<Option<Tried>, String> {
