@@ -172,7 +172,7 @@ impl Explorer {
             let second = if failure.is_none() { self.play(schedule).await? } else { None };
             failure = failure.or_else(|| self.broken());
             if let Some(failure) = failure {
-                self.explored.failure = Some(self.shrink(schedule, failure).await?);
+                self.explored.failure = Some(self.shrink(schedule, failure).await);
                 break;
             }
             if let (Some(first), Some(second)) = (first, second) {
@@ -181,7 +181,7 @@ impl Explorer {
                 // a third play agrees with is told.
                 let third = if unsteady { self.play(schedule).await? } else { None };
                 if let Some(failure) = self.broken() {
-                    self.explored.failure = Some(self.shrink(schedule, failure).await?);
+                    self.explored.failure = Some(self.shrink(schedule, failure).await);
                     break;
                 }
                 let played = if third.as_ref() == Some(&second) { second } else { first };
@@ -198,19 +198,33 @@ impl Explorer {
         self.round.findings.violations.first().map(|violation| telling::tell(&self.round, violation))
     }
 
-    /// The smallest schedule found that still breaks something, told, with how often it did.
-    async fn shrink(&mut self, schedule: &Schedule, failure: Failure) -> Result<Failure, Halt> {
+    /// The smallest schedule found that still breaks something, told, with how often it did. A deployment that no longer
+    /// answers ends the search; what was found stays.
+    async fn shrink(&mut self, schedule: &Schedule, failure: Failure) -> Failure {
         let (mut smallest, mut told) = (schedule.clone(), failure);
+        let again = self.made_smaller(&mut smallest, &mut told).await;
+        told.scenario = format!("schedule `{smallest}`");
+        told.what = match again {
+            Ok(again) => format!("{} (played {AGAIN} times more, it failed {again} times)", told.what),
+            Err(_) => format!("{} (the deployment did not answer when it was to be played again)", told.what),
+        };
+        told.reproduce.pop();
+        told.reproduce.push(self.round.replay(&format!("'{smallest}'")));
+        told
+    }
+
+    /// Makes a schedule smaller as long as it still fails, then says how often it fails.
+    async fn made_smaller(&mut self, smallest: &mut Schedule, told: &mut Failure) -> Result<u32, Halt> {
         let mut tried = 0;
         'smaller: loop {
-            for candidate in smaller(&smallest) {
+            for candidate in smaller(smallest) {
                 tried += 1;
                 if tried > SHRINKS_MAX {
                     break 'smaller;
                 }
                 self.play(&candidate).await?;
                 if let Some(failure) = self.broken() {
-                    (smallest, told) = (candidate, failure);
+                    (*smallest, *told) = (candidate, failure);
                     continue 'smaller;
                 }
             }
@@ -218,22 +232,10 @@ impl Explorer {
         }
         let mut again = 0;
         for _ in 0..AGAIN {
-            self.play(&smallest).await?;
+            self.play(smallest).await?;
             again += u32::from(self.broken().is_some());
         }
-        told.scenario = format!("schedule `{smallest}`");
-        told.what = format!("{} (played {AGAIN} times more, it failed {again} times)", told.what);
-        told.reproduce.pop();
-        told.reproduce.push(format!(
-            "stockhold-harness replay '{smallest}' {} --database-url \"$DATABASE_URL\"",
-            self.target
-                .urls()
-                .iter()
-                .map(|url| format!("--url {}", url.trim_end_matches('/')))
-                .collect::<Vec<_>>()
-                .join(" ")
-        ));
-        Ok(told)
+        Ok(again)
     }
 
     /// One play. Nothing where it could not be played as it is written; the reason is noted.

@@ -41,3 +41,14 @@ pub struct Findings {
     /// Reads that were only compared with what can have been.
     pub loosely: usize,
 }
+
+impl std::fmt::Display for Halt {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Halt::Unreachable(why) | Halt::PlainPath(why) | Halt::Spoilt(why) | Halt::Undecided(why) => {
+                out.write_str(why)
+            }
+            Halt::Interrupted => out.write_str("interrupted"),
+        }
+    }
+}

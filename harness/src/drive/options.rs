@@ -1,6 +1,6 @@
 //! How to race.
 
-use crate::drive::interrupt::Interrupt;
+use crate::{database::gate::Tables, drive::interrupt::Interrupt};
 
 /// How to race.
 #[derive(Clone, Debug)]
@@ -20,6 +20,10 @@ pub struct Options {
     pub asked_by_name: bool,
     /// Scenarios that need not be played.
     pub without: Vec<String>,
+    /// Where the deployment keeps its rows: then schedules of calls that meet a deadline are played behind gates, too.
+    pub tables: Option<Tables>,
+    /// Further flags of the command that plays a round again, quoted for a shell.
+    pub replay_flags: Vec<String>,
     /// Whether each departure from the assignment counts as broken.
     pub strict: bool,
     /// Only this round, from 1.
@@ -41,6 +45,8 @@ impl Options {
             expire_sql: None,
             asked_by_name: false,
             without: Vec::new(),
+            tables: None,
+            replay_flags: Vec::new(),
             strict: false,
             only_round: None,
             witness: false,

@@ -9,21 +9,29 @@ use serde::Serialize;
 
 use crate::{
     check::verdict::{Breach, Layer, Verdict},
+    database::gate::Tables,
     drive::{
         drawing::Drawing,
+        explorer::{Explorer, Watcher},
         findings::{Findings, Halt},
         interrupt::Interrupt,
         latency::Latencies,
         options::Options,
         round::Round,
         scenario::Scenario,
-        telling,
+        schedule, telling,
     },
+    history::Seed,
     target::deployment::Target,
 };
 
 /// So many rounds a race may take to take place at all, however few were asked for.
 const ROUNDS_MIN: u32 = 8;
+
+/// What the table calls schedules that meet a deadline.
+const DEADLINE_SCHEDULES: &str = "deadline_schedules";
+/// Each is played twice and takes some fifty milliseconds.
+const SCHEDULES_MAX: usize = 60;
 
 /// So many rounds may come to nothing before their races begin.
 const SPOILT_MAX: u32 = 5;
@@ -89,6 +97,32 @@ pub struct ScenarioResult {
     pub drawing: Option<Drawing>,
 }
 
+impl ScenarioResult {
+    /// A scenario of which nothing was played yet.
+    fn empty(scenario: &'static str) -> Self {
+        ScenarioResult {
+            scenario,
+            rounds: 0,
+            verdict: Verdict::Undecided,
+            outcomes: Default::default(),
+            took_ms: 0,
+            spread_us: (0, 0),
+            overlapped: 0,
+            samples: (0, 0),
+            versions: 0,
+            states: 0,
+            loosely: 0,
+            undecided: Vec::new(),
+            layers: Vec::new(),
+            breaches: Vec::new(),
+            failure: None,
+            skipped: false,
+            dispensable: false,
+            drawing: None,
+        }
+    }
+}
+
 /// What came of a race.
 #[derive(Clone, Debug, Serialize)]
 pub struct RaceResult {
@@ -145,12 +179,58 @@ pub async fn race(
             break;
         }
     }
+    if let (Some(tables), None, false) = (&options.tables, &stopped, options.asked_by_name) {
+        let row = deadline_schedules(target, options, tables).await;
+        observer.ended(&row);
+        results.push(row);
+    }
     // What was found stands, whatever fails from here on.
     let internal = round.leave().await.err();
     let departures = target.dialect().departures();
     let verdict = if options.strict && !departures.is_empty() { Verdict::Broken } else { verdict(&results) };
     let strict = options.strict;
     Ok(RaceResult { seed: options.seed, scenarios: results, verdict, departures, strict, stopped, internal, latencies })
+}
+
+/// Schedules of two calls that meet a deadline, behind gates, as one more row.
+async fn deadline_schedules(target: &Target, options: &Options, tables: &Tables) -> ScenarioResult {
+    let began = Instant::now();
+    let mut row = ScenarioResult::empty(DEADLINE_SCHEDULES);
+    let schedules = schedule::deadline_schedules(&Seed::new(options.seed), SCHEDULES_MAX);
+    let explored = match Explorer::stage(target, options, tables.clone()).await {
+        Ok(explorer) => tokio::select! {
+            explored = explorer.explore(&schedules, &mut Unwatched) => explored.map_err(|halt| halt.to_string()),
+            () = options.interrupt.asked() => Err("interrupted".to_owned()),
+        },
+        Err(why) => Err(why),
+    };
+    row.took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    match explored {
+        Ok(explored) => {
+            row.rounds = u32::try_from(explored.lines.len()).unwrap_or(u32::MAX);
+            row.verdict = explored.verdict();
+            row.outcomes = [("seen to wait".to_owned(), explored.waited as u64)].into();
+            row.undecided = explored.undecided.iter().cloned().collect();
+            if explored.waited == 0 {
+                row.undecided.push("no call was seen to wait at a gate".to_owned());
+            }
+            row.layers = explored.failure.iter().map(|failure| failure.layer).collect();
+            row.breaches = explored.failure.iter().map(|failure| failure.breach).collect();
+            row.failure = explored.failure;
+        }
+        Err(why) => {
+            row.undecided.push(why);
+            row.skipped = true;
+            row.dispensable = true;
+        }
+    }
+    row
+}
+
+struct Unwatched;
+
+impl Watcher for Unwatched {
+    fn played(&mut self, _: usize, _: usize) {}
 }
 
 /// Which rounds to play.

@@ -36,6 +36,7 @@ pub struct Round {
     moved: Moved,
     raced_ns: Option<(u64, u64)>,
     run: String,
+    replay_flags: Vec<String>,
     root_seed: u64,
     /// Choices of this round.
     pub seed: Seed,
@@ -83,6 +84,7 @@ impl Round {
             moved: Moved::new(),
             raced_ns: None,
             run: options.run.clone(),
+            replay_flags: options.replay_flags.clone(),
             root_seed: options.seed,
             seed: Seed::new(options.seed),
             number: 0,
@@ -525,16 +527,15 @@ impl Round {
 
     /// The command that plays this round again, on this deployment.
     pub fn command(&self) -> String {
-        let urls: Vec<String> =
-            self.target.urls().iter().map(|url| format!("--url {}", url.trim_end_matches('/'))).collect();
-        let http2 = if self.target.http2() { " --http2" } else { "" };
-        format!(
-            "stockhold-harness replay {}/{}/{} {}{http2}",
-            self.scenario,
-            self.number,
-            self.root_seed,
-            urls.join(" ")
-        )
+        self.replay(&format!("{}/{}/{}", self.scenario, self.number, self.root_seed))
+    }
+
+    /// The command that plays something again, on this deployment.
+    pub(crate) fn replay(&self, what: &str) -> String {
+        let urls = self.target.urls().iter().map(|url| format!("--url {}", url.trim_end_matches('/')));
+        let http2 = self.target.http2().then(|| "--http2".to_owned());
+        let flags: Vec<String> = urls.chain(http2).chain(self.replay_flags.iter().cloned()).collect();
+        format!("stockhold-harness replay {what} {}", flags.join(" "))
     }
 
     /// The item's total.

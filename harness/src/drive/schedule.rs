@@ -187,6 +187,21 @@ pub fn schedules(calls_max: usize, seed: &Seed) -> Vec<Schedule> {
     all
 }
 
+/// Schedules of two calls with a confirm that meets the deadline: where a clock that was read before a lock, or a decision
+/// that is committed later, shows most often.
+pub fn deadline_schedules(seed: &Seed, count: usize) -> Vec<Schedule> {
+    let meets = |schedule: &Schedule| {
+        let steps = || schedule.steps();
+        schedule.calls() == 2
+            && steps().any(|step| *step == Step::Deadline)
+            && steps().any(|step| matches!(step, Step::Confirm(_)))
+            && steps().any(|step| matches!(step, Step::Reserve(_) | Step::Expire | Step::Cancel(_)))
+    };
+    let mut chosen: Vec<Schedule> = schedules(2, seed).into_iter().filter(meets).collect();
+    chosen.truncate(count);
+    chosen
+}
+
 /// The same schedules in an order of the seed's, of which every part has its share of each kind: with a deadline or
 /// without, at each gate, calls that meet and calls that do not. So each stands at the place in the whole that it has
 /// among its kind.
