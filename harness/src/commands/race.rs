@@ -50,11 +50,11 @@ pub async fn race(arguments: Race) -> Result<Exit> {
         setting.control.push(kill);
     }
     let mover = mover(arguments.database_url.as_deref(), arguments.expire_sql.as_deref()).await?;
-    let Some((target, found)) =
-        target(&arguments.deployment, arguments.http2, &run, seed, quiet, place.as_ref(), mover).await?
-    else {
-        return Ok(Exit::Unreachable);
-    };
+    let (target, found) =
+        match target(&arguments.deployment, arguments.http2, &run, seed, quiet, place.as_ref(), mover).await? {
+            Ok(probed) => probed,
+            Err(exit) => return Ok(exit),
+        };
     setting.http2 = target.http2();
     setting.urls = target.urls().to_vec();
     setting.found = found;

@@ -15,6 +15,8 @@ pub enum Halt {
     Spoilt(String),
     /// Too much is unknown to go on.
     Undecided(String),
+    /// The deployment limits its callers to less than a race needs.
+    Limited(String),
     /// Whoever started the race wants it to end.
     Interrupted,
 }

@@ -197,6 +197,7 @@ async fn play(
     let mut sum = Findings::default();
     let mut failure = None;
     let mut drawing: Option<(usize, Drawing)> = None;
+    let pace = round.target().pace().clone();
     let mut stopped = None;
     let (mut number, mut spoilt) = (0, 0);
     let lack = lack(round, scenario);
@@ -209,6 +210,7 @@ async fn play(
         let played = tokio::select! {
             biased;
             () = interrupt.asked() => Err(Halt::Interrupted),
+            why = pace.exhausted() => Err(Halt::Limited(why)),
             played = play_round(round, scenario) => played,
         };
         number += 1;
@@ -290,6 +292,7 @@ fn note(halt: Halt, scenario: &Scenario, number: u32, findings: &mut Findings) -
             let why = format!("interrupted in round {number} of {}; what came after it was not played", scenario.name);
             Some(Stopped { why, target: false })
         }
+        Halt::Limited(why) => Some(Stopped { why, target: false }),
         Halt::Unreachable(why) | Halt::PlainPath(why) => Some(Stopped { why, target: true }),
         Halt::Undecided(why) | Halt::Spoilt(why) => {
             findings.undecided.push(why);

@@ -173,7 +173,7 @@ impl Round {
         self.calls.push(call.clone());
         match call.outcome {
             Outcome::Ok(_) => self.item = call.item.unwrap_or_default(),
-            Outcome::Refused(Reason::Unreachable) => return Err(Halt::Unreachable(self.unreachable())),
+            outcome if outcome.is_unsent() => return Err(Halt::Unreachable(self.unreachable())),
             outcome => {
                 return Err(Halt::PlainPath(format!(
                     "an item of {total} could not be created: {}",
@@ -326,7 +326,7 @@ impl Round {
         let calls = self.burst(requests, moment).await;
         self.raced_ns = Some((from_ns, self.target.recorder().now_ns()));
         self.count(&calls);
-        if !calls.is_empty() && calls.iter().all(|call| call.outcome.is_refused_for(Reason::Unreachable)) {
+        if !calls.is_empty() && calls.iter().all(|call| call.outcome.is_unsent()) {
             return Err(Halt::Unreachable(self.unreachable()));
         }
         Ok(calls)
@@ -410,6 +410,12 @@ impl Round {
 
     /// Notes what calls say about holds.
     pub(crate) fn absorb(&mut self, calls: &[Call]) {
+        let unsent: Vec<&Call> = calls.iter().filter(|call| call.outcome.is_unsent()).collect();
+        if let Some(first) = unsent.first() {
+            let why = told(&first.outcome, None);
+            self.findings.undecided.push(format!("{} calls never left: {why}", unsent.len()));
+            self.settled.extend(unsent.iter().map(|call| (call.id, false)));
+        }
         let behaviour = self.target.dialect().behaviour.clone();
         for call in calls {
             if let (Request::Reserve { quantity, ttl_ms, .. }, Some(view)) = (&call.request, call.outcome.reservation())

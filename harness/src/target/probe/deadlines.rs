@@ -43,7 +43,9 @@ impl Probe<'_> {
         if tried.iter().any(|tried| tried.fits.is_none()) {
             let longest = tried.iter().map(|tried| tried.ttl_ms).max().unwrap_or(0);
             sleep(Duration::from_millis(longest + 150)).await;
-            self.ask(&Request::Expire).await?;
+            if !self.dialect.routes.expire.is_empty() {
+                self.ask(&Request::Expire).await?;
+            }
         }
         for Tried { send, id, fits, .. } in tried {
             let kept = match fits {
@@ -54,7 +56,7 @@ impl Probe<'_> {
             if kept && self.lives_until_then(item).await? {
                 let Send { ttl, ttl_unit, .. } = &self.dialect.send;
                 if *ttl != Send::default().ttl || *ttl_unit != Unit::Seconds {
-                    self.found.push(format!("a deadline is sent as {ttl}, in {ttl_unit:?}"));
+                    self.found.push(format!("a deadline is sent as {ttl}, {}", ttl_unit.told()));
                 }
                 return self.lapse(item).await;
             }
@@ -100,7 +102,7 @@ impl Probe<'_> {
         for soon_ms in SOON_MS {
             let (_, before) = self.numbers(item).await?;
             let ttl_ms = self.dialect.ttl_ms(40);
-            let request = self.reservation(item, 5, Some(ttl_ms));
+            let request = self.reservation(item, self.dialect.quantity(5), Some(ttl_ms));
             let held = self.ask(&request).await?;
             lapsed = held.outcome.reservation().and_then(|view| view.id.clone());
             if numeric_deadline(&held.body) {
