@@ -124,7 +124,8 @@ pub mod internal {
             connection::{Connection, Origin},
             deployment::{Keys, Target},
             dialect::{Dialect, Unit},
-            probe::{Probed, probe},
+            pace::Pace,
+            probe::{Asking, Probed, believe, probe},
         };
 
         pub mod http2 {

@@ -10,7 +10,7 @@ use stockhold_harness::internal::{
     control::{Control, Fault, Shape},
     drive::{Options, RaceResult, SCENARIOS, Silent, race},
     history::Recorder,
-    target::{Dialect, Keys, Origin, Probed, Target, Unit, probe},
+    target::{Asking, Dialect, Keys, Origin, Pace, Probed, Target, Unit, believe, probe},
 };
 
 const WAIT: Duration = Duration::from_secs(10);
@@ -21,7 +21,12 @@ fn shape(name: &str) -> Shape {
 
 async fn probed(control: &Control, file: Option<&str>) -> Probed {
     let origin = Origin::parse(&control.urls[0]).unwrap();
-    probe(&origin, &Keys::default(), WAIT, "test", file, None).await.unwrap()
+    let (keys, pace) = (Keys::default(), Pace::default());
+    let asking = Asking { origin: &origin, keys: &keys, wait: WAIT, run: "test", pace: &pace };
+    match file {
+        None => probe(asking, Dialect::default(), None).await.unwrap(),
+        Some(file) => believe(asking, Dialect::default().overridden(file).unwrap()).await.unwrap(),
+    }
 }
 
 async fn raced(name: &str, fault: Option<Fault>) -> RaceResult {

@@ -50,15 +50,37 @@ pub struct Deployment {
     /// The bearer token of maintenance calls.
     #[arg(long, env = "CRON_SECRET", hide_env_values = true, value_name = "SECRET")]
     pub cron_secret: Option<String>,
+    /// A header of every call, "NAME: VALUE"; may be given more than once. A value that is `$VARIABLE` is read from the
+    /// environment. Values are never printed.
+    #[arg(long = "header", value_name = "HEADER")]
+    pub headers: Vec<String>,
+    /// Believe the certificates of this PEM file besides the public authorities.
+    #[arg(long, value_name = "FILE")]
+    pub cacert: Option<std::path::PathBuf>,
+    /// Believe any certificate.
+    #[arg(long, conflicts_with = "cacert")]
+    pub insecure: bool,
+    /// Wait so long for every instance to accept connections.
+    #[arg(long, value_name = "SECONDS")]
+    pub wait_for: Option<u64>,
+    /// How long to wait in all where the deployment limits its callers and says when to ask again (429, or 503 with
+    /// `Retry-After`).
+    #[arg(long, default_value_t = 120, value_name = "SECONDS")]
+    pub max_time: u64,
     /// How long one call may take before it counts as unknown.
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
     pub timeout_seconds: u64,
     /// Race a deployment that is not on this machine.
     #[arg(long)]
     pub yes_this_deployment: bool,
-    /// A dialect file (TOML): how this deployment names things. What it does not say is found out.
+    /// A dialect file (TOML): how this deployment names things, and what it may do. What it does not say is as in the
+    /// assignment: nothing is found out, so no fault can pass for a way of doing things.
     #[arg(long, value_name = "FILE")]
     pub dialect: Option<std::path::PathBuf>,
+    /// Write what was found out to this new file, to be given as `--dialect`. With both, finding out begins with the one
+    /// and ends in the other.
+    #[arg(long, value_name = "FILE")]
+    pub save_dialect: Option<std::path::PathBuf>,
     /// Write every call to this new file, as JSON lines.
     #[arg(long, value_name = "FILE")]
     pub history: Option<std::path::PathBuf>,
@@ -70,15 +92,10 @@ pub struct Race {
     /// Which deployment.
     #[command(flatten)]
     pub deployment: Deployment,
-    /// The deployment's database, read after every round and sampled meanwhile. Without it, only what HTTP shows is
-    /// checked.
-    #[arg(long, value_name = "URL")]
-    pub database_url: Option<String>,
-    /// A statement that gives one reservation a new deadline, for deployments whose callers cannot set a short one.
-    /// `{id}` and `{milliseconds}` stand in it: "update reservations set expires_at = clock_timestamp() +
-    /// {milliseconds} * interval '1 millisecond' where id = '{id}'".
-    #[arg(long, requires = "database_url", value_name = "SQL")]
-    pub expire_sql: Option<String>,
+    /// Which database: read after every round and sampled meanwhile, and stopped at gates for schedules that meet a
+    /// deadline. Without it, only what HTTP shows is checked.
+    #[command(flatten)]
+    pub gated: Gated,
     /// Replay every committed state from the database's log (logical decoding): takes wal_level = logical and the tables'
     /// owner with the right to replicate; makes a publication and a temporary slot, and takes both away.
     #[arg(long, requires = "database_url")]
@@ -152,8 +169,10 @@ pub struct Gated {
     /// Hold locks in a database that is not on this machine.
     #[arg(long)]
     pub yes_this_database: bool,
-    /// As for `race`: a statement that gives one reservation a new deadline.
-    #[arg(long, value_name = "SQL")]
+    /// A statement that gives one reservation a new deadline, for deployments whose callers cannot set a short one.
+    /// `{id}` and `{milliseconds}` stand in it: "update reservations set expires_at = clock_timestamp() +
+    /// {milliseconds} * interval '1 millisecond' where id = '{id}'".
+    #[arg(long, requires = "database_url", value_name = "SQL")]
     pub expire_sql: Option<String>,
 }
 

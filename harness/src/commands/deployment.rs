@@ -1,24 +1,29 @@
 //! Which deployment a command speaks with: probed, and its history begun.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    commands::cli::Deployment,
-    database::books::{Books, DeadlineMover},
+    commands::cli::{Deployment, Gated},
+    database::{
+        books::{Books, DeadlineMover},
+        gate::Tables,
+    },
     history::{Contract, Event, FORMAT, Recorder},
-    report::place::Place,
+    report::{exit_code::Exit, place::Place},
     target::{
         connection::Origin,
-        deployment::{Keys, Target},
+        deployment::{Header, Keys, Target},
         dialect::Dialect,
         http2,
-        probe::{self, Mover},
+        pace::Pace,
+        probe::{self, Asking, Mover, Probed},
+        trust::Trust,
     },
 };
 
-/// Probes the deployment; nothing, once it has been said why, where it cannot be raced.
+/// Probes the deployment; where it cannot be raced, says why and how the program ends.
 pub async fn target(
     deployment: &Deployment,
     http2: bool,
@@ -26,57 +31,50 @@ pub async fn target(
     seed: u64,
     quiet: bool,
     place: Option<&Place>,
-    mut mover: Option<Box<dyn Mover>>,
-) -> Result<Option<(Target, Vec<String>)>> {
+    mover: Option<Box<dyn Mover>>,
+) -> Result<Result<(Target, Vec<String>), Exit>> {
     if let Some(remote) = deployment.urls.iter().find(|url| !is_loopback(url))
         && !deployment.yes_this_deployment
     {
         bail!("{remote} is not on this machine: give --yes-this-deployment if it is yours to race");
     }
-    let file = match &deployment.dialect {
-        Some(path) => {
-            Some(std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?)
-        }
-        None => None,
+    let given = given(deployment)?;
+    if let Some(path) = deployment.save_dialect.as_deref().filter(|path| path.exists()) {
+        bail!("{} exists already", path.display());
+    }
+    let headers = deployment.headers.iter().map(|header| read_header(header)).collect::<Result<_>>()?;
+    let keys = Keys { api_key: deployment.api_key.clone(), cron_secret: deployment.cron_secret.clone(), headers };
+    let trust = match &deployment.cacert {
+        _ if deployment.insecure => Trust::anybody(),
+        Some(file) => Trust::authorities_of(file).map_err(anyhow::Error::msg)?,
+        None => Trust::default(),
     };
-    if let Some(file) = &file {
-        Dialect::default().overridden(file).map_err(|error| anyhow::anyhow!("the dialect is wrong: {error}"))?;
-    }
-    let keys = Keys { api_key: deployment.api_key.clone(), cron_secret: deployment.cron_secret.clone() };
+    let origins = deployment.urls.iter().map(|url| Origin::trusting(url, &trust)).collect::<Result<Vec<_>, _>>();
+    let origins = origins.map_err(anyhow::Error::msg)?;
     let timeout = Duration::from_secs(deployment.timeout_seconds.max(1));
-    let mut probed = None;
-    for url in &deployment.urls {
-        let origin = Origin::parse(url).map_err(anyhow::Error::msg)?;
-        if http2 && let Err(error) = http2::is_spoken(&origin, timeout).await {
-            eprintln!("stockhold-harness: {url}: {error}");
-            return Ok(None);
+    let pace = Pace::new(Duration::from_secs(deployment.max_time));
+    let asking = |origin| Asking { origin, keys: &keys, wait: timeout, run, pace: &pace };
+    let probed = match probed(deployment, &origins, http2, asking, given, mover).await {
+        Ok(probed) => probed,
+        Err(why) => {
+            eprintln!("stockhold-harness: {why}");
+            return Ok(Err(if pace.is_exhausted().is_some() { Exit::Undecided } else { Exit::Unreachable }));
         }
-        // The first instance is asked for everything, the others only whether they are there.
-        if probed.is_some() {
-            if let Err(error) = probe::answers(&origin, timeout).await {
-                eprintln!("stockhold-harness: {url}: {error}");
-                return Ok(None);
-            }
-            continue;
-        }
-        match probe::probe(&origin, &keys, timeout, run, file.as_deref(), mover.take()).await {
-            Ok(found) => probed = Some(found),
-            Err(error) => {
-                eprintln!("stockhold-harness: {url}: {error}");
-                return Ok(None);
-            }
-        }
-    }
-    let probed = probed.context("no --url was given")?;
+    };
     if !quiet {
         probed.found.iter().for_each(|found| eprintln!("  dialect: {found}"));
+    }
+    if let Some(path) = &deployment.save_dialect {
+        let text = probed.dialect.to_toml().map_err(anyhow::Error::msg)?;
+        std::fs::write(path, text).with_context(|| format!("{} cannot be written", path.display()))?;
     }
     let recorder = match (&deployment.history, place) {
         (None, Some(place)) => Recorder::nameless(place.parent()),
         (history, _) => Recorder::start(history.as_deref()),
     };
     let recorder = recorder.context("the history file cannot be created")?;
-    let target = Target::new(&deployment.urls, probed.dialect, keys, timeout, recorder).map_err(anyhow::Error::msg)?;
+    let target = Target::at(origins, probed.dialect, keys.clone(), timeout, recorder).map_err(anyhow::Error::msg)?;
+    let target = target.at_the_pace_of(&pace);
     let target = if http2 { target.over_http2() } else { target };
     target.recorder().record(&Event::Run {
         format: FORMAT,
@@ -85,7 +83,76 @@ pub async fn target(
         instances: target.urls().to_vec(),
         contract: Contract::from(target.dialect()),
     });
-    Ok(Some((target, probed.found)))
+    Ok(Ok((target, probed.found)))
+}
+
+/// The dialect file, over the assignment's own words.
+fn given(deployment: &Deployment) -> Result<Dialect> {
+    let Some(path) = &deployment.dialect else { return Ok(Dialect::default()) };
+    let file = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    Dialect::default().overridden(&file).map_err(|error| anyhow::anyhow!("the dialect is wrong: {error}"))
+}
+
+/// The first instance is asked for everything; the others, whether they are there and know what the first one made.
+async fn probed<'p>(
+    deployment: &Deployment,
+    origins: &'p [Origin],
+    http2: bool,
+    asking: impl Fn(&'p Origin) -> Asking<'p>,
+    given: Dialect,
+    mover: Option<Box<dyn Mover>>,
+) -> Result<Probed, String> {
+    let at = |origin: &Origin, error: String| format!("{}: {error}", origin.shown());
+    for origin in origins {
+        let Asking { wait, .. } = asking(origin);
+        let until = Instant::now() + Duration::from_secs(deployment.wait_for.unwrap_or(0));
+        while let Err(error) = probe::answers(origin, wait).await {
+            if Instant::now() >= until {
+                return Err(at(origin, error));
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        if http2 {
+            http2::is_spoken(origin, wait).await.map_err(|error| at(origin, error))?;
+        }
+    }
+    let (first, others) = origins.split_first().ok_or("no --url was given")?;
+    let learns = deployment.dialect.is_none() || deployment.save_dialect.is_some();
+    let probed = if learns {
+        probe::probe(asking(first), given, mover).await
+    } else {
+        probe::believe(asking(first), given).await
+    };
+    let probed = probed.map_err(|error| at(first, error))?;
+    for other in others {
+        probe::knows(asking(other), &probed.dialect, &probed.item).await.map_err(|error| at(other, error))?;
+    }
+    Ok(probed)
+}
+
+/// "NAME: VALUE", where a value that is `$VARIABLE` or `${VARIABLE}` is read from the environment.
+fn read_header(text: &str) -> Result<Header> {
+    let (name, value) = text.split_once(':').with_context(|| "a --header is \"NAME: VALUE\"".to_owned())?;
+    let (name, value) = (name.trim(), value.trim());
+    let token = |letter: char| letter.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(letter);
+    if name.is_empty() || !name.chars().all(token) {
+        bail!("a --header begins with a name and a colon");
+    }
+    let variable = value.strip_prefix('$').map(|name| name.trim_start_matches('{').trim_end_matches('}'));
+    let variable = variable
+        .filter(|name| !name.is_empty() && name.chars().all(|letter| letter.is_alphanumeric() || letter == '_'));
+    let (value, shown) = match variable {
+        None => (value.to_owned(), "…".to_owned()),
+        Some(variable) => {
+            let value = std::env::var(variable)
+                .with_context(|| format!("the variable {variable} of --header {name} is not set"))?;
+            (value, format!("${variable}"))
+        }
+    };
+    if value.contains(|letter: char| letter.is_control()) {
+        bail!("the value of --header {name} has a control character in it");
+    }
+    Ok(Header { name: name.to_owned(), value, shown })
 }
 
 /// What moves deadlines for the probe, where the caller says how.
@@ -114,4 +181,61 @@ fn is_loopback(url: &url::Url) -> bool {
         Some(url::Host::Ipv6(address)) => address.is_loopback(),
         None => false,
     }
+}
+
+/// The tables whose locks may be held: none without a database, or in one that is not on this machine and was not
+/// vouched for.
+pub fn tables(gated: &Gated) -> Option<Tables> {
+    let url = gated.database_url.as_deref()?;
+    (is_local(url) || gated.yes_this_database).then(|| Tables {
+        items: gated.items_table.clone(),
+        reservations: gated.reservations_table.clone(),
+        item_id: gated.item_id_column.clone(),
+        gate_sql: gated.gate_sql.clone(),
+    })
+}
+
+fn is_local(database_url: &str) -> bool {
+    let Ok(url) = url::Url::parse(database_url) else { return true };
+    match url.host_str() {
+        None | Some("" | "localhost" | "[::1]") => true,
+        Some(host) => host.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback()),
+    }
+}
+
+/// What a printed `replay` needs besides the URLs to run as this command did. Secrets are named, not shown.
+pub fn replay_flags(deployment: &Deployment, gated: &Gated) -> Vec<String> {
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
+    let defaults = Tables::default();
+    let mut flags = Vec::new();
+    if let Some(dialect) = &deployment.dialect {
+        flags.push(format!("--dialect {}", quoted(&dialect.display().to_string())));
+    }
+    for header in &deployment.headers {
+        let (name, value) = header.split_once(':').unwrap_or((header, ""));
+        let shown = if value.trim().starts_with('$') { value.trim() } else { "…" };
+        flags.push(format!("--header {}", quoted(&format!("{name}: {shown}"))));
+    }
+    if let Some(path) = &deployment.cacert {
+        flags.push(format!("--cacert {}", quoted(&path.display().to_string())));
+    }
+    flags.extend(deployment.insecure.then(|| "--insecure".to_owned()));
+    flags.extend(deployment.yes_this_deployment.then(|| "--yes-this-deployment".to_owned()));
+    if gated.database_url.is_some() {
+        flags.push("--database-url \"$DATABASE_URL\"".to_owned());
+        for (flag, value, default) in [
+            ("--items-table", &gated.items_table, &defaults.items),
+            ("--reservations-table", &gated.reservations_table, &defaults.reservations),
+            ("--item-id-column", &gated.item_id_column, &defaults.item_id),
+        ] {
+            if value != default {
+                flags.push(format!("{flag} {}", quoted(value)));
+            }
+        }
+        for (flag, value) in [("--gate-sql", &gated.gate_sql), ("--expire-sql", &gated.expire_sql)] {
+            flags.extend(value.as_ref().map(|value| format!("{flag} {}", quoted(value))));
+        }
+        flags.extend(gated.yes_this_database.then(|| "--yes-this-database".to_owned()));
+    }
+    flags
 }

@@ -6,11 +6,11 @@ use crate::{
     check::verdict::Verdict,
     commands::{
         cli::{Deployment, Explore, Gated, Race, Replay},
-        deployment::{fresh_run, fresh_seed, mover, target},
+        deployment::{fresh_run, fresh_seed, mover, replay_flags, tables, target},
         output::{exit, say},
         race,
     },
-    database::{books::Books, gate::Tables},
+    database::books::Books,
     drive::{
         explorer::{Explored, Explorer, Watcher},
         findings::Halt,
@@ -48,8 +48,9 @@ pub async fn explore(arguments: Explore) -> Result<Exit> {
     if !arguments.all {
         schedules.truncate(arguments.schedules);
     }
-    let Some(explored) = play(&arguments.deployment, &arguments.gated, &schedules, seed, quiet).await? else {
-        return Ok(Exit::Unreachable);
+    let explored = match play(&arguments.deployment, &arguments.gated, &schedules, seed, quiet).await? {
+        Ok(explored) => explored,
+        Err(exit) => return Ok(exit),
     };
     if let Some(path) = &arguments.transcript {
         std::fs::write(path, transcript(&explored)).with_context(|| format!("{} cannot be written", path.display()))?;
@@ -71,7 +72,10 @@ pub async fn replay(arguments: Replay) -> Result<Exit> {
             bail!("a schedule sends one call at a time: --http2 is for bursts");
         }
         let played = play(&arguments.deployment, &arguments.gated, &[schedule], 0, arguments.json).await?;
-        let Some(explored) = played else { return Ok(Exit::Unreachable) };
+        let explored = match played {
+            Ok(explored) => explored,
+            Err(exit) => return Ok(exit),
+        };
         if arguments.json {
             say(&format!("{}\n", serde_json::to_string_pretty(&explored)?));
         } else {
@@ -89,14 +93,14 @@ pub async fn replay(arguments: Replay) -> Result<Exit> {
     let run = fresh_run();
     let gated = &arguments.gated;
     let mover = mover(gated.database_url.as_deref(), gated.expire_sql.as_deref()).await?;
-    let Some((target, _)) =
-        target(&arguments.deployment, arguments.http2, &run, seed, arguments.json, None, mover).await?
-    else {
-        return Ok(Exit::Unreachable);
+    let target = match target(&arguments.deployment, arguments.http2, &run, seed, arguments.json, None, mover).await? {
+        Ok((target, _)) => target,
+        Err(exit) => return Ok(exit),
     };
     let options = Options {
         database_url: arguments.gated.database_url.clone(),
         expire_sql: arguments.gated.expire_sql.clone(),
+        replay_flags: replay_flags(&arguments.deployment, &arguments.gated),
         asked_by_name: true,
         only_round: Some(round),
         ..Options::new(seed, run)
@@ -111,47 +115,50 @@ pub async fn replay(arguments: Replay) -> Result<Exit> {
     Ok(exit(&result))
 }
 
-/// Plays schedules; nothing, once it has been said why, where the deployment cannot be raced.
+/// Plays schedules; where the deployment cannot be raced, says why and how the program ends.
 async fn play(
     deployment: &Deployment,
     gated: &Gated,
     schedules: &[Schedule],
     seed: u64,
     quiet: bool,
-) -> Result<Option<Explored>> {
+) -> Result<Result<Explored, Exit>> {
     let url = gated.database_url.as_deref().context("schedules need gates, and gates need --database-url")?;
-    if !is_local(url) && !gated.yes_this_database {
+    let Some(tables) = tables(gated) else {
         bail!("the database is not on this machine: give --yes-this-database if it is yours to hold locks in");
-    }
-    let tables = Tables {
-        items: gated.items_table.clone(),
-        reservations: gated.reservations_table.clone(),
-        item_id: gated.item_id_column.clone(),
-        gate_sql: gated.gate_sql.clone(),
     };
     let run = fresh_run();
     let options = Options {
         database_url: Some(url.to_owned()),
         expire_sql: gated.expire_sql.clone(),
+        replay_flags: replay_flags(deployment, gated),
         ..Options::new(seed, run.clone())
     };
     // A wrong database is told before anything is sent.
     crate::database::gate::Gatehouse::open(url, tables.clone()).await.map_err(anyhow::Error::msg)?;
     let mover = mover(Some(url), gated.expire_sql.as_deref()).await?;
-    let Some((target, _)) = target(deployment, false, &run, seed, quiet, None, mover).await? else { return Ok(None) };
+    let target = match target(deployment, false, &run, seed, quiet, None, mover).await? {
+        Ok((target, _)) => target,
+        Err(exit) => return Ok(Err(exit)),
+    };
     let explorer = Explorer::stage(&target, &options, tables).await.map_err(anyhow::Error::msg)?;
     let mut progress = Bar::new(quiet, schedules.len());
     let explored = tokio::select! {
         explored = explorer.explore(schedules, &mut progress) => Some(explored),
+        why = target.pace().exhausted() => Some(Err(Halt::Limited(why))),
         _ = tokio::signal::ctrl_c() => None,
     };
     progress.bar.finish_and_clear();
     target.recorder().finish().map_err(anyhow::Error::msg)?;
     match explored {
-        Some(Ok(explored)) => Ok(Some(explored)),
+        Some(Ok(explored)) => Ok(Ok(explored)),
+        Some(Err(Halt::Limited(why))) => {
+            eprintln!("stockhold-harness: {why}");
+            Ok(Err(Exit::Undecided))
+        }
         Some(Err(Halt::Unreachable(why) | Halt::PlainPath(why) | Halt::Undecided(why) | Halt::Spoilt(why))) => {
             eprintln!("stockhold-harness: {why}");
-            Ok(None)
+            Ok(Err(Exit::Unreachable))
         }
         Some(Err(Halt::Interrupted)) | None => bail!("interrupted; seed {seed}"),
     }
@@ -175,14 +182,6 @@ impl Bar {
 impl Watcher for Bar {
     fn played(&mut self, done: usize, _: usize) {
         self.bar.set_position(done as u64);
-    }
-}
-
-fn is_local(database_url: &str) -> bool {
-    let Ok(url) = url::Url::parse(database_url) else { return true };
-    match url.host_str() {
-        None | Some("" | "localhost" | "[::1]") => true,
-        Some(host) => host.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback()),
     }
 }
 

@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use crate::{
     commands::{
         cli::Race,
-        deployment::{fresh_run, fresh_seed, mover, target},
+        deployment::{fresh_run, fresh_seed, mover, replay_flags, tables, target},
         output::{exit, say},
         signals,
     },
@@ -34,12 +34,12 @@ pub async fn race(arguments: Race) -> Result<Exit> {
     let run = fresh_run();
     let quiet = arguments.quiet || arguments.json;
     let place = arguments.report.as_deref().map(Place::vacant).transpose().map_err(anyhow::Error::msg)?;
-    if let Some(url) = &arguments.database_url {
+    if let Some(url) = &arguments.gated.database_url {
         // A wrong one is told before anything is raced or written.
         Books::open(url).await.map_err(anyhow::Error::msg)?;
     }
     let mut setting = Setting::new(run.clone());
-    setting.database = arguments.database_url.is_some();
+    setting.database = arguments.gated.database_url.is_some();
     setting.left_out = left_out(&scenarios);
     if arguments.require_control {
         let kill = kill::turns_red(seed).await.map_err(anyhow::Error::msg)?;
@@ -49,19 +49,21 @@ pub async fn race(arguments: Race) -> Result<Exit> {
         }
         setting.control.push(kill);
     }
-    let mover = mover(arguments.database_url.as_deref(), arguments.expire_sql.as_deref()).await?;
-    let Some((target, found)) =
-        target(&arguments.deployment, arguments.http2, &run, seed, quiet, place.as_ref(), mover).await?
-    else {
-        return Ok(Exit::Unreachable);
-    };
+    let mover = mover(arguments.gated.database_url.as_deref(), arguments.gated.expire_sql.as_deref()).await?;
+    let (target, found) =
+        match target(&arguments.deployment, arguments.http2, &run, seed, quiet, place.as_ref(), mover).await? {
+            Ok(probed) => probed,
+            Err(exit) => return Ok(exit),
+        };
     setting.http2 = target.http2();
     setting.urls = target.urls().to_vec();
     setting.found = found;
     let options = Options {
         rounds: arguments.rounds,
-        database_url: arguments.database_url,
-        expire_sql: arguments.expire_sql,
+        tables: tables(&arguments.gated),
+        replay_flags: replay_flags(&arguments.deployment, &arguments.gated),
+        database_url: arguments.gated.database_url.clone(),
+        expire_sql: arguments.gated.expire_sql.clone(),
         witness: arguments.witness,
         asked_by_name: !arguments.scenarios.is_empty(),
         without: known(&arguments.without)?,

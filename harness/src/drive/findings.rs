@@ -15,6 +15,8 @@ pub enum Halt {
     Spoilt(String),
     /// Too much is unknown to go on.
     Undecided(String),
+    /// The deployment limits its callers to less than a race needs.
+    Limited(String),
     /// Whoever started the race wants it to end.
     Interrupted,
 }
@@ -45,9 +47,11 @@ pub struct Findings {
 impl std::fmt::Display for Halt {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Halt::Unreachable(why) | Halt::PlainPath(why) | Halt::Spoilt(why) | Halt::Undecided(why) => {
-                out.write_str(why)
-            }
+            Halt::Unreachable(why)
+            | Halt::PlainPath(why)
+            | Halt::Spoilt(why)
+            | Halt::Limited(why)
+            | Halt::Undecided(why) => out.write_str(why),
             Halt::Interrupted => out.write_str("interrupted"),
         }
     }

@@ -75,7 +75,12 @@ impl Round {
 
     /// Whether some order of all calls explains every answer.
     pub(crate) fn check(&mut self) {
-        let limits = Limits { time: CHECK_TIME, item_time: CHECK_TIME, ..Limits::default() };
+        if self.exact {
+            self.expect_no_internal_errors();
+        }
+        // What is broken already is checked for further findings, and not for long.
+        let time = if self.findings.violations.is_empty() { CHECK_TIME } else { CHECK_TIME / 10 };
+        let limits = Limits { time, item_time: time, ..Limits::default() };
         let calls = resolved(self.calls.clone(), &self.settled);
         let checked = check::check(&calls, Contract::from(self.target().dialect()), self.moved(), limits);
         self.findings.violations.extend(checked.violations);

@@ -25,6 +25,7 @@ impl Round {
             }
             self.note_contention(&calls[waiting[0]], waiting.len());
             for places in waiting.chunks(if attempt == 0 { AT_ONCE } else { 1 }) {
+                self.target().pace().wait().await;
                 // What waited longer is in nobody's way any more.
                 tokio::time::sleep(Duration::from_millis(u64::from(attempt))).await;
                 let requests = places.iter().map(|place| calls[*place].request.clone()).collect();

@@ -55,6 +55,8 @@ pub struct Round {
     pub(crate) swept_ns: u64,
     /// Calls without a clear answer of which it was found out whether they happened.
     pub(crate) settled: HashMap<u64, bool>,
+    /// Whether the scenario states every answer, so that an internal error of the service is none of them.
+    pub(crate) exact: bool,
     /// Where the scenario's rounds aim, learnt from round to round.
     pub steering: Steering,
     /// What this round brought to light.
@@ -96,6 +98,7 @@ impl Round {
             one_by_one: false,
             swept_ns: 0,
             settled: HashMap::new(),
+            exact: false,
             steering: Steering::default(),
             findings: Findings::default(),
             customers: 0,
@@ -175,7 +178,7 @@ impl Round {
         self.calls.push(call.clone());
         match call.outcome {
             Outcome::Ok(_) => self.item = call.item.unwrap_or_default(),
-            Outcome::Refused(Reason::Unreachable) => return Err(Halt::Unreachable(self.unreachable())),
+            outcome if outcome.is_unsent() => return Err(Halt::Unreachable(self.unreachable())),
             outcome => {
                 return Err(Halt::PlainPath(format!(
                     "an item of {total} could not be created: {}",
@@ -328,7 +331,7 @@ impl Round {
         let calls = self.burst(requests, moment).await;
         self.raced_ns = Some((from_ns, self.target.recorder().now_ns()));
         self.count(&calls);
-        if !calls.is_empty() && calls.iter().all(|call| call.outcome.is_refused_for(Reason::Unreachable)) {
+        if !calls.is_empty() && calls.iter().all(|call| call.outcome.is_unsent()) {
             return Err(Halt::Unreachable(self.unreachable()));
         }
         Ok(calls)
@@ -412,6 +415,12 @@ impl Round {
 
     /// Notes what calls say about holds.
     pub(crate) fn absorb(&mut self, calls: &[Call]) {
+        let unsent: Vec<&Call> = calls.iter().filter(|call| call.outcome.is_unsent()).collect();
+        if let Some(first) = unsent.first() {
+            let why = told(&first.outcome, None);
+            self.findings.undecided.push(format!("{} calls never left: {why}", unsent.len()));
+            self.settled.extend(unsent.iter().map(|call| (call.id, false)));
+        }
         let behaviour = self.target.dialect().behaviour.clone();
         for call in calls {
             if let (Request::Reserve { quantity, ttl_ms, .. }, Some(view)) = (&call.request, call.outcome.reservation())

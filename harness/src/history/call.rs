@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 /// the scenario to judge.
 pub const ASIDE: &str = "aside";
 
+/// How an outcome begins of a call that never left: whose limit that was, the harness's or the service's, is not known, so
+/// it is no refusal; and it certainly did not happen.
+pub const UNSENT: &str = "the harness could not open a connection";
+
 /// One call and its arguments.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "snake_case")]
@@ -262,6 +266,11 @@ impl Outcome {
     /// Whether nobody can tell.
     pub fn is_unknown(&self) -> bool {
         matches!(self, Outcome::Unknown(_))
+    }
+
+    /// Whether its call never left.
+    pub fn is_unsent(&self) -> bool {
+        matches!(self, Outcome::Unknown(why) if why.starts_with(UNSENT))
     }
 
     /// Whether it was refused for this reason.

@@ -7,8 +7,8 @@ mod recorder;
 mod seed;
 
 pub use call::{
-    ASIDE, Answer, Call, ItemView, Outcome, Reason, Request, ReservationView, Status, SweepView, outcome_word, overlap,
-    short, subject, told,
+    ASIDE, Answer, Call, ItemView, Outcome, Reason, Request, ReservationView, Status, SweepView, UNSENT, outcome_word,
+    overlap, short, subject, told,
 };
 pub use contract::{Contract, Moved};
 pub use file::{File, read, resolved};

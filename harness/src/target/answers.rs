@@ -8,6 +8,7 @@ use crate::{
     target::{
         connection::Response,
         dialect::{Dialect, Read},
+        pace,
         reasons::{reason, speaks_of_contention},
     },
 };
@@ -26,9 +27,8 @@ pub fn outcome(dialect: &Dialect, request: &Request, response: &Response) -> Out
             None => Outcome::Unknown(format!("{} with a body that cannot be read", response.status)),
         },
         status if dialect.behaviour.not_executed.contains(&status) => Outcome::Refused(Reason::Contention),
-        // Who is told to slow down was not served (RFC 6585 section 4), and a transaction that lost to another was
-        // rolled back, whatever the status code it is told with.
-        429 => Outcome::Refused(Reason::Contention),
+        // A transaction that lost to another was rolled back, whatever the status code it is told with.
+        _ if pace::is_limited(response) => Outcome::Refused(Reason::Contention),
         500.. if speaks_of_contention(&body) => Outcome::Refused(Reason::Contention),
         408 | 425 | 500.. => Outcome::Unknown(format!("answered {}", response.status)),
         status => Outcome::Refused(reason(dialect, request, status, &body)),
@@ -211,7 +211,7 @@ fn find<'v>(rooms: &[&'v Map<String, Value>], configured: Option<&str>, usual: &
 }
 
 /// `available_quantity`, `availableQuantity` and `Available-Quantity` are one name.
-fn normal(name: &str) -> String {
+pub(crate) fn normal(name: &str) -> String {
     let trimmed: String = name.chars().filter(|letter| letter.is_alphanumeric()).collect();
     if name.starts_with('_') { format!("_{}", trimmed.to_lowercase()) } else { trimmed.to_lowercase() }
 }

@@ -2,19 +2,24 @@
 //! a crew of them makes a burst.
 //! After an unknown a client is retired, because its next call could overtake the one nobody knows about.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use tokio::time::timeout;
 
 use crate::{
-    history::{Answer, Call, Event, Outcome, Reason, Recorder, Request, overlap},
+    history::{Answer, Call, Event, Outcome, Reason, Recorder, Request, UNSENT, overlap},
     target::{
         connection::{Connection, Response},
         deployment::Target,
+        dialect::Unit,
         http2::{self, End},
     },
 };
+
+/// How long after one another a connection is tried, where it cannot be opened: the limit of open files, or of those a
+/// server has not accepted yet, may be a matter of a moment.
+const AGAIN_MS: [u64; 3] = [0, 20, 100];
 
 /// One virtual client.
 pub struct Client {
@@ -22,6 +27,8 @@ pub struct Client {
     number: u32,
     instance: usize,
     connection: Option<Connection>,
+    /// Whether the last answer said that its call was not executed and is to be made again later.
+    limited: bool,
 }
 
 /// A call that has been written but for its last byte.
@@ -29,12 +36,26 @@ struct Loaded {
     id: u64,
     request: Request,
     item: Option<String>,
+    written: Instant,
+}
+
+impl Loaded {
+    /// A deadline that is sent as an instant counts from when it was written; a history counts from the invocation.
+    fn counted_from(self, invoked: Instant, unit: Unit) -> Self {
+        let Loaded { id, mut request, item, written } = self;
+        if let (Request::Reserve { ttl_ms: Some(ttl_ms), .. }, Unit::Instant) = (&mut request, unit) {
+            let since = invoked.saturating_duration_since(written);
+            let left = Duration::from_millis(*ttl_ms).saturating_sub(since);
+            *ttl_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+        }
+        Loaded { id, request, item, written }
+    }
 }
 
 impl Client {
     /// A client of one instance; it connects when it first calls.
     pub fn new(target: Target, number: u32, instance: usize) -> Self {
-        Client { target, number, instance, connection: None }
+        Client { target, number, instance, connection: None, limited: false }
     }
 
     /// The run's clock and history.
@@ -43,10 +64,15 @@ impl Client {
     }
 
     /// Makes one call and waits for its end. A read whose connection was closed under it is made once more: it changes
-    /// nothing, and servers close what rests when they please.
+    /// nothing, and servers close what rests when they please. A call that is limited is made again when the deployment
+    /// says so.
     pub async fn call(&mut self, request: Request, item: Option<String>) -> Call {
         let reads = matches!(request, Request::GetItem { .. } | Request::GetReservation { .. });
-        let call = self.once(request.clone(), item.clone()).await;
+        let mut call = self.once(request.clone(), item.clone()).await;
+        while std::mem::take(&mut self.limited) {
+            self.target.pace().wait().await;
+            call = self.once(request.clone(), item.clone()).await;
+        }
         if reads && call.outcome.is_unknown() && call.status.is_none() { self.once(request, item).await } else { call }
     }
 
@@ -80,32 +106,56 @@ impl Client {
         if !self.connection.as_ref().is_some_and(Connection::is_warm) {
             self.connection = None;
         }
-        if self.connection.is_none() {
-            let opened = timeout(self.target.timeout(), Connection::open(self.target.origin(self.instance))).await;
-            let connection =
-                opened.map_err(|_| "no connection in time".to_owned())?.map_err(|error| error.to_string())?;
-            self.connection = Some(connection);
+        let mut why = "not tried".to_owned();
+        for again_ms in AGAIN_MS {
+            if self.connection.is_some() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(again_ms)).await;
+            match timeout(self.target.timeout(), Connection::open(self.target.origin(self.instance))).await {
+                Ok(Ok(connection)) => self.connection = Some(connection),
+                Ok(Err(error)) => why = error.to_string(),
+                Err(_) => return Err("none in time".to_owned()),
+            }
         }
-        self.connection.as_mut().ok_or_else(|| "no connection".to_owned())
+        self.connection.as_mut().ok_or(why)
     }
 
     /// Writes all but the last byte, or says how the call ended already.
     async fn load(&mut self, request: Request, item: Option<String>) -> Result<Loaded, Box<Call>> {
+        self.limited = false;
         let id = self.target.recorder().number();
-        let bytes = self.target.write(self.instance, &request).unwrap_or_default();
-        let connected = match self.warm().await {
-            Err(_) => Err(Outcome::Refused(Reason::Unreachable)),
-            // Whoever has not seen the last byte cannot have acted: a failure here is no unknown.
-            Ok(connection) => connection.load(&bytes).await.map_err(|_| Outcome::Refused(Reason::Unreachable)),
-        };
-        match connected {
-            Ok(()) => Ok(Loaded { id, request, item }),
-            Err(outcome) => {
-                self.connection = None;
-                let now = Instant::now();
-                Err(Box::new(self.record(Loaded { id, request, item }, now, Some(now), None, outcome)))
+        let mut loaded = Loaded { id, request, item, written: Instant::now() };
+        match self.write(&mut loaded).await {
+            Ok(()) => Ok(loaded),
+            Err(why) => Err(Box::new(self.unsent(loaded, &why))),
+        }
+    }
+
+    /// A server that has not seen the last byte cannot have acted, so what fails here is written once more, on another
+    /// connection.
+    async fn write(&mut self, loaded: &mut Loaded) -> Result<(), String> {
+        for last in [false, true] {
+            self.warm().await?;
+            loaded.written = Instant::now();
+            let bytes = self.target.write(self.instance, &loaded.request).ok_or("the deployment has no such route")?;
+            let Some(connection) = &mut self.connection else { continue };
+            match connection.load(&bytes).await {
+                Ok(()) => return Ok(()),
+                Err(error) if last => return Err(error.to_string()),
+                Err(_) => self.connection = None,
             }
         }
+        Err("no connection".to_owned())
+    }
+
+    /// A call that never left did not happen.
+    fn unsent(&mut self, loaded: Loaded, why: &str) -> Call {
+        self.connection = None;
+        let call = self.record(loaded, Instant::now(), None, None, Outcome::Unknown(format!("{UNSENT}: {why}")));
+        let evidence = "not all of its bytes were written".to_owned();
+        self.target.recorder().record(&Event::Resolved { call: call.id, happened: false, evidence });
+        call
     }
 
     async fn release(&mut self) -> std::io::Result<()> {
@@ -132,6 +182,7 @@ impl Client {
             }
             Ok(response) => {
                 let outcome = self.target.read(&loaded.request, &response);
+                self.limited = self.target.pace().note(&response);
                 if outcome.is_unknown() {
                     self.connection = None;
                 }
@@ -142,13 +193,13 @@ impl Client {
 
     /// The end of a call over HTTP/2; none where it never left.
     fn end(&mut self, loaded: Loaded, invoked: Instant, end: Option<Result<Response, End>>) -> Call {
-        let refused = |reason| (Some(Instant::now()), None, Outcome::Refused(reason));
         let (returned, status, outcome) = match end {
-            None => refused(Reason::Unreachable),
+            None => return self.unsent(loaded, "it closed before the call was complete"),
             // The protocol's own "nothing happened, try again".
-            Some(Err(End::NotExecuted)) => refused(Reason::Contention),
+            Some(Err(End::NotExecuted)) => (Some(Instant::now()), None, Outcome::Refused(Reason::Contention)),
             Some(Err(End::Unknown(why))) => (None, None, Outcome::Unknown(why)),
             Some(Ok(response)) => {
+                self.target.pace().note(&response);
                 let outcome = self.target.read(&loaded.request, &response);
                 (Some(response.answered), Some(response.status), outcome)
             }
@@ -165,6 +216,7 @@ impl Client {
         outcome: Outcome,
     ) -> Call {
         let recorder = self.target.recorder();
+        let loaded = loaded.counted_from(invoked, self.target.dialect().send.ttl_unit);
         let item = loaded.item.or_else(|| match &outcome {
             Outcome::Ok(Answer::Item(item)) => item.id.clone(),
             Outcome::Ok(Answer::Reservation(reservation)) => reservation.item.clone(),
@@ -257,6 +309,9 @@ impl Crew {
         moment: Option<Instant>,
     ) -> (Vec<Call>, Spread) {
         self.muster(requests.len());
+        if moment.is_none() {
+            self.target.pace().wait().await;
+        }
         if self.target.http2() {
             return self.burst_over_http2(requests, moment).await;
         }
@@ -337,7 +392,7 @@ impl Crew {
         for (place, (request, item)) in requests.into_iter().enumerate() {
             let instance = self.clients[place].instance % instances;
             asks[instance].extend(self.target.ask(instance, &request).map(|ask| (place, ask)));
-            loaded.push(Loaded { id: self.target.recorder().number(), request, item });
+            loaded.push(Loaded { id: self.target.recorder().number(), request, item, written: Instant::now() });
         }
         let loading = asks.into_iter().enumerate();
         let loading = loading.map(|(instance, asks)| http2::load(self.target.origin(instance), asks, wait));

@@ -2,7 +2,7 @@
 //! Written here rather than taken from a client library because a silently repeated POST, or a last byte that leaves
 //! when the library pleases, would make every race a guess.
 
-use std::{io, sync::Arc, time::Instant};
+use std::{io, time::Instant};
 
 use rustls::pki_types::ServerName;
 use tokio::{
@@ -11,6 +11,8 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use url::Url;
+
+use crate::target::trust::Trust;
 
 /// A response may not be larger: an endless one must not eat the machine.
 pub(crate) const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -26,16 +28,23 @@ pub struct Origin {
     authority: String,
     /// What stands before every path, without a slash at its end.
     prefix: String,
+    /// The base URL, fit to be printed.
+    shown: String,
 }
 
 impl Origin {
-    /// Reads a base URL, `http` or `https`.
+    /// Reads a base URL, `http` or `https`, where https is as trustworthy as the public roots say.
     pub fn parse(url: &Url) -> Result<Self, String> {
+        Origin::trusting(url, &Trust::default())
+    }
+
+    /// The same with another trust.
+    pub fn trusting(url: &Url, trust: &Trust) -> Result<Self, String> {
         let host = url.host_str().ok_or_else(|| format!("{url} names no host"))?;
         let port = url.port_or_known_default().ok_or_else(|| format!("{url} names no port"))?;
         let tls = match url.scheme() {
             "http" => None,
-            "https" => Some(connector()?),
+            "https" => Some(trust.connector()?),
             other => return Err(format!("{url}: {other} is neither http nor https")),
         };
         let authority = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
@@ -45,7 +54,13 @@ impl Origin {
             tls,
             authority,
             prefix: url.path().trim_end_matches('/').to_owned(),
+            shown: without_secrets(url),
         })
+    }
+
+    /// The base URL, fit to be printed.
+    pub fn shown(&self) -> String {
+        self.shown.clone()
     }
 
     /// Connects, and shakes hands where the URL says https, offering these protocols.
@@ -86,16 +101,13 @@ impl Origin {
     }
 }
 
-/// Trusts the public roots (Mozilla's), whatever the machine trusts.
-fn connector() -> Result<TlsConnector, String> {
-    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| format!("no TLS here: {error}"))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
+fn without_secrets(url: &Url) -> String {
+    let mut url = url.clone();
+    // Neither can fail on a URL that has a host, which `Origin::trusting` has seen to.
+    let _ = url.set_password(None);
+    let _ = url.set_username("");
+    url.set_query(None);
+    url.to_string()
 }
 
 /// The wire below a protocol.

@@ -10,8 +10,9 @@ use crate::{
     target::{
         answers,
         connection::{Origin, Response},
-        dialect::Dialect,
+        dialect::{AUTHORIZATION, Dialect, Written},
         http2::Ask,
+        pace::Pace,
     },
 };
 
@@ -19,6 +20,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Target {
     shared: Arc<Shared>,
+    pace: Pace,
     http2: bool,
 }
 
@@ -38,6 +40,57 @@ pub struct Keys {
     pub api_key: Option<String>,
     /// The bearer token of maintenance calls, where it is another.
     pub cron_secret: Option<String>,
+    /// Further headers of every call.
+    pub headers: Vec<Header>,
+}
+
+/// A header that every call carries.
+#[derive(Clone)]
+pub struct Header {
+    /// Its name.
+    pub name: String,
+    /// Its value: never printed.
+    pub value: String,
+    /// What is printed instead: the variable it came from, or `…`.
+    pub shown: String,
+}
+
+impl Keys {
+    /// The headers that let a request in, and the one that carries its idempotency key.
+    pub(crate) fn headers<'k>(
+        &'k self,
+        dialect: &'k Dialect,
+        request: &Request,
+        key: Option<&'k str>,
+    ) -> Vec<(&'k str, String)> {
+        let mut headers = Vec::new();
+        match (request, &self.cron_secret, &self.api_key) {
+            (Request::Expire, Some(secret), _) => headers.push((AUTHORIZATION, format!("Bearer {secret}"))),
+            (_, _, Some(key)) => headers.push((dialect.send.api_key_header.as_str(), named(dialect, key))),
+            _ => {}
+        }
+        headers.extend(self.headers.iter().map(|header| (header.name.as_str(), header.value.clone())));
+        headers.extend(key.map(|key| (dialect.send.key_header.as_str(), key.to_owned())));
+        headers
+    }
+
+    /// The same as options of `curl`, without a secret.
+    fn shown(&self, dialect: &Dialect, request: &Request) -> String {
+        let mut options = match (request, &self.cron_secret, &self.api_key) {
+            (Request::Expire, Some(_), _) => " -H \"Authorization: Bearer $CRON_SECRET\"".to_owned(),
+            (_, _, Some(_)) => format!(" -H \"{}: {}\"", dialect.send.api_key_header, named(dialect, "$API_KEY")),
+            _ => String::new(),
+        };
+        for header in &self.headers {
+            options.push_str(&format!(" -H \"{}: {}\"", header.name, header.shown));
+        }
+        options
+    }
+}
+
+fn named(dialect: &Dialect, key: &str) -> String {
+    let bearer = dialect.send.api_key_header.eq_ignore_ascii_case(AUTHORIZATION);
+    if bearer { format!("Bearer {key}") } else { key.to_owned() }
 }
 
 impl Target {
@@ -49,12 +102,34 @@ impl Target {
         timeout: Duration,
         recorder: Recorder,
     ) -> Result<Self, String> {
-        if urls.is_empty() {
+        let origins = urls.iter().map(Origin::parse).collect::<Result<_, _>>()?;
+        Target::at(origins, dialect, keys, timeout, recorder)
+    }
+
+    /// The same where the base URLs were read before.
+    pub fn at(
+        origins: Vec<Origin>,
+        dialect: Dialect,
+        keys: Keys,
+        timeout: Duration,
+        recorder: Recorder,
+    ) -> Result<Self, String> {
+        if origins.is_empty() {
             return Err("no --url was given".to_owned());
         }
-        let origins = urls.iter().map(Origin::parse).collect::<Result<_, _>>()?;
-        let urls = urls.iter().map(without_secrets).collect();
-        Ok(Target { shared: Arc::new(Shared { origins, urls, dialect, keys, timeout, recorder }), http2: false })
+        let urls = origins.iter().map(Origin::shown).collect();
+        let shared = Arc::new(Shared { origins, urls, dialect, keys, timeout, recorder });
+        Ok(Target { shared, pace: Pace::default(), http2: false })
+    }
+
+    /// The same deployment, asked at a pace that others keep too.
+    pub fn at_the_pace_of(self, pace: &Pace) -> Self {
+        Target { pace: pace.clone(), ..self }
+    }
+
+    /// How fast the deployment lets itself be asked.
+    pub fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     /// The same deployment, with bursts over HTTP/2; calls that are made alone stay on HTTP/1.1. Whether every instance
@@ -115,15 +190,9 @@ impl Target {
         request: &Request,
         write: impl FnOnce(&str, &str, &[(&str, &str)], Option<&str>) -> T,
     ) -> Option<T> {
-        let (method, path, body) = self.dialect().write(request)?;
-        let bearer = bearer(&self.shared.keys, request);
-        let mut headers = Vec::new();
-        if let Some(bearer) = &bearer {
-            headers.push(("Authorization", bearer.as_str()));
-        }
-        if let Some(key) = request.key() {
-            headers.push(("Idempotency-Key", key));
-        }
+        let Written { method, path, key, body } = self.dialect().write(request)?;
+        let headers = self.shared.keys.headers(self.dialect(), request, key.as_deref());
+        let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         Some(write(&method, &path, &headers, body.as_deref()))
     }
 
@@ -133,37 +202,17 @@ impl Target {
 
     /// A line for a shell that sends the request again; keys are named, not shown.
     pub fn curl(&self, instance: u32, request: &Request) -> Option<String> {
-        let (method, path, body) = self.dialect().write(request)?;
+        let Written { method, path, key, body } = self.dialect().write(request)?;
         let base = &self.urls()[instance as usize % self.urls().len()];
         let mut line = format!("curl -X {method} '{}{path}'", base.trim_end_matches('/'));
-        let keys = &self.shared.keys;
-        match request {
-            Request::Expire if keys.cron_secret.is_some() => {
-                line.push_str(" -H \"Authorization: Bearer $CRON_SECRET\"")
-            }
-            _ if keys.api_key.is_some() => line.push_str(" -H \"Authorization: Bearer $API_KEY\""),
-            _ => {}
+        line.push_str(&self.shared.keys.shown(self.dialect(), request));
+        if let Some(key) = key {
+            let key = if request.key().is_some() { key } else { "$(uuidgen)".to_owned() };
+            line.push_str(&format!(" -H \"{}: {key}\"", self.dialect().send.key_header));
         }
         if let Some(body) = body {
             line.push_str(&format!(" -H 'Content-Type: application/json' -d '{body}'"));
         }
         Some(line)
     }
-}
-
-pub(crate) fn bearer(keys: &Keys, request: &Request) -> Option<String> {
-    let key = match request {
-        Request::Expire => keys.cron_secret.as_ref().or(keys.api_key.as_ref()),
-        _ => keys.api_key.as_ref(),
-    };
-    key.map(|key| format!("Bearer {key}"))
-}
-
-fn without_secrets(url: &Url) -> String {
-    let mut url = url.clone();
-    // Neither can fail on a URL that has a host, which `Origin::parse` has seen to.
-    let _ = url.set_password(None);
-    let _ = url.set_username("");
-    url.set_query(None);
-    url.to_string()
 }

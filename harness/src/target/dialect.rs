@@ -8,6 +8,9 @@ use crate::history::{Contract, Request};
 /// A fixed deadline that is further away than this is not waited for.
 const FIXED_TTL_MS_MAX: u64 = 5_000;
 
+/// The header of a bearer token.
+pub const AUTHORIZATION: &str = "Authorization";
+
 /// Everything the harness must know to speak with one deployment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -62,7 +65,7 @@ pub struct Send {
     pub item: String,
     /// An item's id is a text even where it is all digits.
     pub item_as_text: bool,
-    /// Who holds.
+    /// Who holds; empty where nobody is named.
     pub customer: String,
     /// A customer's id is a number.
     pub customer_as_number: bool,
@@ -72,11 +75,25 @@ pub struct Send {
     pub ttl: String,
     /// The unit of `ttl`.
     pub ttl_unit: Unit,
-    /// Further fields of `create_item`, as JSON.
-    pub item_extra: serde_json::Map<String, serde_json::Value>,
-    /// Further fields of `reserve`, as JSON.
-    pub reserve_extra: serde_json::Map<String, serde_json::Value>,
+    /// The header of an idempotency key.
+    pub key_header: String,
+    /// The field of the body in which an idempotency key is sent instead; empty where it is a header.
+    pub key_field: String,
+    /// Every call that changes something needs an idempotency key: one that has none gets one of its own.
+    pub key_required: bool,
+    /// The header of the API key: after `Bearer` in `Authorization`, as it is in any other.
+    pub api_key_header: String,
+    /// Further fields of `create_item`, as JSON. `{unique}` in a text is another one in every call.
+    pub item_extra: Fields,
+    /// The same of `reserve`.
+    pub reserve_extra: Fields,
 }
+
+/// Fields of a JSON object.
+pub type Fields = serde_json::Map<String, serde_json::Value>;
+
+/// What stands in a text of further fields for one that is another in every call.
+pub const UNIQUE: &str = "{unique}";
 
 /// A unit of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +109,22 @@ pub enum Unit {
     Minutes,
     /// Minutes, with fractions.
     FractionalMinutes,
+    /// No span but the instant itself: RFC 3339, to the millisecond, by the caller's clock.
+    Instant,
+}
+
+impl Unit {
+    /// How a value is given in it.
+    pub fn told(self) -> &'static str {
+        match self {
+            Unit::Seconds => "in seconds",
+            Unit::WholeSeconds => "in whole seconds",
+            Unit::Milliseconds => "in milliseconds",
+            Unit::Minutes => "in whole minutes",
+            Unit::FractionalMinutes => "in minutes",
+            Unit::Instant => "as an instant",
+        }
+    }
 }
 
 impl Default for Send {
@@ -106,8 +139,12 @@ impl Default for Send {
             quantity: "quantity".to_owned(),
             ttl: "ttl_seconds".to_owned(),
             ttl_unit: Unit::Seconds,
-            item_extra: serde_json::Map::new(),
-            reserve_extra: serde_json::Map::new(),
+            key_header: "Idempotency-Key".to_owned(),
+            key_field: String::new(),
+            key_required: false,
+            api_key_header: AUTHORIZATION.to_owned(),
+            item_extra: Fields::new(),
+            reserve_extra: Fields::new(),
         }
     }
 }
@@ -161,6 +198,8 @@ pub struct Behaviour {
     pub default_ttl_ms: Option<u64>,
     /// A refusal tells a confirmed reservation from a cancelled one.
     pub ends_told_apart: bool,
+    /// The most units that one reservation may hold, where that is few.
+    pub quantity_max: Option<i64>,
 }
 
 impl Default for Behaviour {
@@ -179,6 +218,7 @@ impl Default for Behaviour {
             deadline_rounding_ms: 2,
             default_ttl_ms: None,
             ends_told_apart: true,
+            quantity_max: None,
         }
     }
 }
@@ -190,6 +230,11 @@ impl Dialect {
         let file: toml::Table = file.parse().map_err(|error: toml::de::Error| one_line(&error))?;
         merge(&mut fields, file);
         fields.try_into().map_err(|error: toml::de::Error| one_line(&error))
+    }
+
+    /// A dialect file that says all of it.
+    pub fn to_toml(&self) -> Result<String, String> {
+        toml::to_string_pretty(self).map_err(|error| error.to_string())
     }
 
     /// Whether a hold lapses within a race, because callers say so or because every hold does.
@@ -229,15 +274,20 @@ impl Dialect {
             return fixed_ms;
         }
         match self.send.ttl_unit {
-            Unit::Seconds | Unit::Milliseconds | Unit::FractionalMinutes => wished_ms,
+            Unit::Seconds | Unit::Milliseconds | Unit::FractionalMinutes | Unit::Instant => wished_ms,
             // Where the deadline itself is kept in whole seconds, what is left of the first one may be nothing.
             Unit::WholeSeconds => (wished_ms + self.behaviour.deadline_rounding_ms).div_ceil(1_000).max(1) * 1_000,
             Unit::Minutes => wished_ms.div_ceil(60_000).max(1) * 60_000,
         }
     }
 
-    /// Method, path and body of a request; nothing where this deployment has no such route.
-    pub fn write(&self, request: &Request) -> Option<(String, String, Option<String>)> {
+    /// So many units, or as many as one reservation may hold here.
+    pub fn quantity(&self, wished: i64) -> i64 {
+        self.behaviour.quantity_max.map_or(wished, |most| wished.min(most))
+    }
+
+    /// A request in this deployment's words; nothing where it has no such route.
+    pub fn write(&self, request: &Request) -> Option<Written> {
         let (route, id) = match request {
             Request::CreateItem { .. } => (&self.routes.create_item, None),
             Request::GetItem { item } => (&self.routes.get_item, Some(item)),
@@ -251,13 +301,25 @@ impl Dialect {
         };
         let (method, path) = route.split_once(' ')?;
         let path = path.replace("{id}", &encoded(id.map_or("", String::as_str)));
-        Some((method.to_owned(), path, self.body(request)))
+        let key = self.key(request);
+        let in_body = !self.send.key_field.is_empty();
+        let body = self.body(request, key.as_deref().filter(|_| in_body));
+        Some(Written { method: method.to_owned(), path, key: key.filter(|_| !in_body), body })
     }
 
-    fn body(&self, request: &Request) -> Option<String> {
+    /// The key a request has, or gets because it needs one.
+    fn key(&self, request: &Request) -> Option<String> {
+        let reads = matches!(request, Request::GetItem { .. } | Request::GetReservation { .. });
+        let fresh = || uuid::Uuid::now_v7().to_string();
+        request.key().map(str::to_owned).or_else(|| (self.send.key_required && !reads).then(fresh))
+    }
+
+    fn body(&self, request: &Request, key: Option<&str>) -> Option<String> {
         let mut body = match request {
-            Request::CreateItem { .. } => self.send.item_extra.clone(),
-            Request::Reserve { .. } | Request::ReserveOdd { .. } => self.send.reserve_extra.clone(),
+            Request::CreateItem { name, .. } => filled(&self.send.item_extra, name),
+            Request::Reserve { customer, .. } | Request::ReserveOdd { customer, .. } => {
+                filled(&self.send.reserve_extra, customer)
+            }
             Request::ConfirmLate { .. } => return Some(r#"{"if_expired":"reacquire"}"#.to_owned()),
             _ => return None,
         };
@@ -279,13 +341,20 @@ impl Dialect {
             }
             _ => {}
         }
+        // A key that no caller chose is only wanted where something is reserved.
+        if let Some(key) = key.filter(|_| request.key().is_some() || !matches!(request, Request::CreateItem { .. })) {
+            body.insert(self.send.key_field.clone(), key.into());
+        }
         Some(serde_json::Value::Object(body).to_string())
     }
 
-    fn who(&self, body: &mut serde_json::Map<String, serde_json::Value>, item: &str, customer: &str) {
+    fn who(&self, body: &mut Fields, item: &str, customer: &str) {
         // An id of digits goes back as a number: most strict services take nothing else.
         let number = item.parse::<i64>().ok().filter(|_| !self.send.item_as_text);
         body.insert(self.send.item.clone(), number.map_or_else(|| item.into(), serde_json::Value::from));
+        if self.send.customer.is_empty() {
+            return;
+        }
         // The customers' ids end in digits that tell them apart.
         let number = customer.rsplit('-').next().and_then(|digits| digits.parse::<i64>().ok());
         let customer = number.filter(|_| self.send.customer_as_number).map_or_else(|| customer.into(), Into::into);
@@ -299,8 +368,36 @@ impl Dialect {
             Unit::Milliseconds => ttl_ms.into(),
             Unit::Minutes => ttl_ms.div_ceil(60_000).into(),
             Unit::FractionalMinutes => (ttl_ms as f64 / 60_000.0).into(),
+            Unit::Instant => {
+                let ttl = chrono::TimeDelta::milliseconds(i64::try_from(ttl_ms).unwrap_or(i64::MAX / 2));
+                let instant =
+                    chrono::Utc::now().checked_add_signed(ttl).unwrap_or(chrono::DateTime::<chrono::Utc>::MAX_UTC);
+                instant.to_rfc3339_opts(chrono::SecondsFormat::Millis, true).into()
+            }
         }
     }
+}
+
+/// A request in a deployment's own words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The method.
+    pub method: String,
+    /// The path, below the base URL.
+    pub path: String,
+    /// The idempotency key that goes into a header.
+    pub key: Option<String>,
+    /// The body.
+    pub body: Option<String>,
+}
+
+/// Further fields of one call.
+fn filled(fields: &Fields, unique: &str) -> Fields {
+    let fill = |value: &serde_json::Value| match value {
+        serde_json::Value::String(text) => text.replace(UNIQUE, unique).into(),
+        other => other.clone(),
+    };
+    fields.iter().map(|(name, value)| (name.clone(), fill(value))).collect()
 }
 
 impl From<&Dialect> for Contract {

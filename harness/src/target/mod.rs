@@ -7,5 +7,7 @@ pub mod dam;
 pub mod deployment;
 pub mod dialect;
 pub mod http2;
+pub mod pace;
 pub mod probe;
 pub mod reasons;
+pub mod trust;

@@ -110,6 +110,11 @@ pub(crate) fn speaks_of_contention(body: &Value) -> bool {
     CONTENTION.iter().any(|stem| told.contains(stem))
 }
 
+/// Everything a refusal says.
+pub(crate) fn told(body: &Value) -> String {
+    words(body).join(" ")
+}
+
 /// The words of a refusal that are the same for every item and every quantity: no numbers, no ids, and no names of items,
 /// which have digits in them.
 pub(crate) fn sentence(body: &Value) -> String {

@@ -12,8 +12,9 @@ use crate::{
     target::{
         answers,
         connection::{Connection, Origin},
-        deployment::{Keys, bearer},
-        dialect::{Dialect, Send},
+        deployment::Keys,
+        dialect::{AUTHORIZATION, Dialect, Send, Written},
+        pace::Pace,
         reasons,
     },
 };
@@ -27,6 +28,10 @@ const TOTAL: i64 = 9_173;
 /// And a small one, to ask too much of: one more than is left, which no limit on one reservation forbids.
 const FEW: i64 = 1;
 
+/// The largest quantity that the scenarios hold in one reservation, and the one that the probe has held before.
+const MOST: i64 = 5;
+const HELD_BEFORE: i64 = 2;
+
 /// How long an answer may lag behind while the probe still waits for it.
 const LAG: Duration = Duration::from_millis(150);
 const LAGS_MAX: u32 = 20;
@@ -37,6 +42,8 @@ pub struct Probed {
     pub dialect: Dialect,
     /// What is not as the assignment's own words would have it, in sentences.
     pub found: Vec<String>,
+    /// The item it used.
+    pub item: String,
 }
 
 /// Moves deadlines behind the callers' backs, where no caller can set a short one.
@@ -45,44 +52,70 @@ pub trait Mover: std::marker::Send {
     fn move_deadline<'m>(&'m mut self, reservation: &'m str, milliseconds: u64) -> BoxFuture<'m, Result<(), String>>;
 }
 
-/// Uses the deployment once. `file` is a dialect file's text: what it says is not probed but believed.
-pub async fn probe(
-    origin: &Origin,
-    keys: &Keys,
-    wait: Duration,
-    run: &str,
-    file: Option<&str>,
-    mover: Option<Box<dyn Mover>>,
-) -> Result<Probed, String> {
-    let given = match file {
-        Some(file) => Dialect::default().overridden(file)?,
-        None => Dialect::default(),
-    };
-    let mut probe = Probe {
-        origin,
-        keys,
-        wait,
-        run,
-        mover,
-        dialect: given,
-        connection: None,
-        found: Vec::new(),
-        customers: 0,
-        holds: 0,
-        items: 0,
-    };
+/// One instance, and how it is asked.
+#[derive(Clone, Copy)]
+pub struct Asking<'p> {
+    /// Where it listens.
+    pub origin: &'p Origin,
+    /// What it wants before it answers.
+    pub keys: &'p Keys,
+    /// How long one call may take.
+    pub wait: Duration,
+    /// The run's id, part of every item's name.
+    pub run: &'p str,
+    /// How fast it lets itself be asked.
+    pub pace: &'p Pace,
+}
+
+/// Uses the deployment once, and finds out what `given` does not say.
+pub async fn probe(asking: Asking<'_>, given: Dialect, mover: Option<Box<dyn Mover>>) -> Result<Probed, String> {
+    let mut probe = Probe::new(asking, given, mover);
     let item = probe.create(TOTAL).await?;
     probe.fields(&item).await?;
     probe.repeats(&item).await?;
     probe.refusal().await?;
     probe.reasons(&item).await?;
+    probe.most(&item).await?;
     probe.deadlines(&item).await?;
+    probe.sweep().await?;
     probe.keys(&item).await?;
-    let dialect = match file {
-        Some(file) => probe.dialect.overridden(file)?,
-        None => probe.dialect,
-    };
-    Ok(Probed { dialect, found: probe.found })
+    Ok(Probed { dialect: probe.dialect, found: probe.found, item })
+}
+
+/// Uses the deployment once in the words of a dialect, and learns nothing: what is given is the contract.
+pub async fn believe(asking: Asking<'_>, given: Dialect) -> Result<Probed, String> {
+    let mut probe = Probe { learns: false, ..Probe::new(asking, given.clone(), None) };
+    let item = probe.create(TOTAL).await?;
+    let (_, heard) = probe.numbers(&item).await?;
+    if heard.outcome.item().and_then(|view| view.available) != Some(TOTAL) {
+        return Err(not_understood(&format!("an item of {TOTAL} units does not show that they are available"), &heard));
+    }
+    for end in [|reservation| Request::Confirm { reservation }, |reservation| Request::Cancel { reservation }] {
+        let request = end(probe.hold(&item, 1).await?);
+        let heard = probe.ask(&request).await?;
+        if !heard.outcome.is_ok() {
+            return Err(not_understood(&format!("the {} of a live hold was refused", request.verb()), &heard));
+        }
+    }
+    Ok(Probed { dialect: given, found: Vec::new(), item })
+}
+
+/// Whether an instance knows an item that was created at another one.
+pub async fn knows(asking: Asking<'_>, dialect: &Dialect, item: &str) -> Result<(), String> {
+    let mut probe = Probe::new(asking, dialect.clone(), None);
+    let mut last = None;
+    for _ in 0..LAGS_MAX {
+        let heard = probe.ask(&Request::GetItem { item: item.to_owned() }).await?;
+        if heard.outcome.is_ok() {
+            return Ok(());
+        }
+        last = Some(heard);
+        sleep(LAG).await;
+    }
+    let answered = last.map_or_else(String::new, |heard| format!("{} {}", heard.status, short(&heard.body)));
+    Err(format!(
+        "the instances do not know each other's items: one that the first instance made is answered {answered}"
+    ))
 }
 
 /// Whether anybody listens.
@@ -95,12 +128,11 @@ pub async fn answers(origin: &Origin, wait: Duration) -> Result<(), String> {
 }
 
 struct Probe<'p> {
-    origin: &'p Origin,
-    keys: &'p Keys,
-    wait: Duration,
-    run: &'p str,
+    asking: Asking<'p>,
     mover: Option<Box<dyn Mover>>,
     dialect: Dialect,
+    /// Whether other words than the given ones are tried.
+    learns: bool,
     connection: Option<Connection>,
     found: Vec<String>,
     customers: u32,
@@ -115,31 +147,58 @@ struct Heard {
     body: Value,
 }
 
+impl<'p> Probe<'p> {
+    fn new(asking: Asking<'p>, dialect: Dialect, mover: Option<Box<dyn Mover>>) -> Self {
+        Probe {
+            asking,
+            mover,
+            dialect,
+            learns: true,
+            connection: None,
+            found: Vec::new(),
+            customers: 0,
+            holds: 0,
+            items: 0,
+        }
+    }
+}
+
 impl Probe<'_> {
+    /// One call, made again where the deployment says that it was not executed.
     async fn ask(&mut self, request: &Request) -> Result<Heard, String> {
         let unreachable = |error: String| format!("the deployment does not answer: {error}");
-        let asked = timeout(self.wait, self.exchange(request)).await;
-        asked.map_err(|_| unreachable("no answer in time".to_owned()))?.map_err(|error| unreachable(error.to_string()))
+        loop {
+            let asked = timeout(self.asking.wait, self.exchange(request)).await;
+            let asked = asked.map_err(|_| unreachable("no answer in time".to_owned()))?;
+            let (heard, limited) = asked.map_err(|error| unreachable(error.to_string()))?;
+            if !limited {
+                return Ok(heard);
+            }
+            tokio::select! {
+                why = self.asking.pace.exhausted() => return Err(why),
+                () = self.asking.pace.wait() => {}
+            }
+        }
     }
 
-    async fn exchange(&mut self, request: &Request) -> std::io::Result<Heard> {
-        let (method, path, body) =
+    async fn exchange(&mut self, request: &Request) -> std::io::Result<(Heard, bool)> {
+        let Asking { origin, keys, pace, .. } = self.asking;
+        let Written { method, path, key, body } =
             self.dialect.write(request).ok_or_else(|| std::io::Error::other("the dialect has no such route"))?;
-        let bearer = bearer(self.keys, request);
-        let mut headers: Vec<(&str, &str)> = bearer.iter().map(|bearer| ("Authorization", bearer.as_str())).collect();
-        if let Some(key) = request.key() {
-            headers.push(("Idempotency-Key", key));
-        }
+        let headers = keys.headers(&self.dialect, request, key.as_deref());
+        let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let mut connection = match self.connection.take().filter(Connection::is_warm) {
             Some(connection) => connection,
-            None => Connection::open(self.origin).await?,
+            None => Connection::open(origin).await?,
         };
-        connection.load(&self.origin.request(&method, &path, &headers, body.as_deref())).await?;
+        connection.load(&origin.request(&method, &path, &headers, body.as_deref())).await?;
         connection.release().await?;
         let response = connection.response().await?;
         self.connection = Some(connection);
+        let limited = pace.note(&response);
         let body = answers::body(&response);
-        Ok(Heard { status: response.status, outcome: answers::outcome(&self.dialect, request, &response), body })
+        let outcome = answers::outcome(&self.dialect, request, &response);
+        Ok((Heard { status: response.status, outcome, body }, limited))
     }
 
     fn reservation(&mut self, item: &str, quantity: i64, ttl_ms: Option<u64>) -> Request {
@@ -148,57 +207,71 @@ impl Probe<'_> {
         Request::Reserve { item: item.to_owned(), customer, quantity, ttl_ms, key: None }
     }
 
-    /// Creates the probe's item, in the first spelling that the deployment takes.
+    /// Creates an item of the probe's own, the first one in the first spelling that the deployment takes.
     async fn create(&mut self, total: i64) -> Result<String, String> {
         self.items += 1;
-        let request =
-            Request::CreateItem { name: format!("harness_{}_probe_{}", self.run, self.items), total, key: None };
+        let name = format!("harness_{}_probe_{}", self.asking.run, self.items);
+        let request = Request::CreateItem { name, total, key: None };
+        let given = self.dialect.send.clone();
+        let mut spellings = if self.learns { spellings::of_an_item(&given) } else { vec![given.clone()] };
         let mut last = None;
-        for spelling in spellings::of_an_item(&self.dialect.send) {
-            self.dialect.send = spelling;
+        while !spellings.is_empty() {
+            self.dialect.send = spellings.remove(0);
             let heard = self.ask(&request).await?;
-            match heard.outcome {
-                Outcome::Ok(Answer::Item(item)) => {
-                    if self.items == 1 && self.dialect.send.total != Send::default().total {
-                        self.found.push(format!("an item's units are sent as {}", self.dialect.send.total));
-                    }
-                    return item.id.ok_or_else(|| "the created item shows no id".to_owned());
-                }
-                _ if matches!(heard.status, 400 | 422) => last = Some(heard),
-                _ => return Err(not_understood("an item could not be created", &heard)),
+            if let Outcome::Ok(Answer::Item(item)) = heard.outcome {
+                self.found.extend(spellings::differences(&given, &self.dialect.send));
+                return item.id.ok_or_else(|| "the created item shows no id".to_owned());
+            }
+            let asked_for = self.asked_for(&request, &heard);
+            let misspelt = matches!(heard.status, 400 | 422 | 428);
+            last = Some(heard);
+            match asked_for {
+                Some(send) => spellings = spellings::of_an_item(&send),
+                None if !misspelt => break,
+                None => {}
             }
         }
-        Err(last.map_or_else(
-            || "an item could not be created".to_owned(),
-            |heard| not_understood("an item could not be created", &heard),
-        ))
+        let what = "an item could not be created";
+        Err(last.map_or_else(|| what.to_owned(), |heard| not_understood(what, &heard)))
+    }
+
+    /// What a refusal says that this deployment wants besides, where that can be guessed.
+    fn asked_for(&self, request: &Request, heard: &Heard) -> Option<Send> {
+        let send = &self.dialect.send;
+        let bearer = send.api_key_header == AUTHORIZATION;
+        match heard.status {
+            _ if !self.learns => None,
+            401 | 403 if bearer && self.asking.keys.api_key.is_some() => {
+                Some(Send { api_key_header: "X-API-Key".to_owned(), ..send.clone() })
+            }
+            400 | 422 | 428 => spellings::asked_for(send, request, &reasons::told(&heard.body)),
+            _ => None,
+        }
     }
 
     /// Holds units, the first time in the first spelling that the deployment takes.
     async fn hold(&mut self, item: &str, quantity: i64) -> Result<String, String> {
         let given = self.dialect.send.clone();
+        let worked = if self.learns { self.holds } else { 1 };
+        let mut spellings = spellings::of_a_reservation(&given, worked);
         let mut first = None;
-        for spelling in spellings::of_a_reservation(&given, self.holds) {
-            self.dialect.send = spelling;
+        while !spellings.is_empty() {
+            self.dialect.send = spellings.remove(0);
             let request = self.reservation(item, quantity, None);
             let heard = self.ask(&request).await?;
             if let Some(view) = heard.outcome.reservation()
                 && let Some(id) = view.id.clone()
             {
                 self.dialect.behaviour.default_ttl_ms = view.ttl_ms;
-                let Send { item, item_as_text, customer_as_number, .. } = &self.dialect.send;
-                let differs = |told: &str, differs: bool| differs.then(|| told.to_owned());
-                self.found.extend(differs("request fields are in camel case", *item != given.item));
-                self.found.extend(differs("an item's id is sent as a text", *item_as_text && !given.item_as_text));
-                self.found.extend(differs(
-                    "a customer's id is sent as a number",
-                    *customer_as_number && !given.customer_as_number,
-                ));
+                self.found.extend(spellings::differences(&given, &self.dialect.send));
                 self.holds += 1;
                 return Ok(id);
             }
+            if let Some(send) = self.asked_for(&request, &heard) {
+                spellings = spellings::of_a_reservation(&send, worked);
+            }
             // A service without validation of its own lets its database complain.
-            let misspelt = matches!(heard.status, 400 | 404 | 422 | 500);
+            let misspelt = matches!(heard.status, 400 | 404 | 422 | 428 | 500);
             first.get_or_insert(heard);
             if !misspelt {
                 break;
@@ -207,6 +280,40 @@ impl Probe<'_> {
         self.dialect.send = given;
         let what = format!("{quantity} units of an item that has them could not be reserved");
         Err(first.map_or_else(|| what.clone(), |heard| not_understood(&what, &heard)))
+    }
+
+    /// How many units one reservation may hold, where that is fewer than the scenarios would like.
+    async fn most(&mut self, item: &str) -> Result<(), String> {
+        for quantity in (HELD_BEFORE + 1..=MOST).rev() {
+            let request = self.reservation(item, quantity, None);
+            let heard = self.ask(&request).await?;
+            if let Some(id) = heard.outcome.reservation().and_then(|view| view.id.clone()) {
+                self.ask(&Request::Cancel { reservation: id }).await?;
+                break;
+            }
+            if !matches!(heard.outcome, Outcome::Refused(_)) {
+                return Ok(());
+            }
+            self.dialect.behaviour.quantity_max = Some(quantity - 1);
+        }
+        let most = self.dialect.behaviour.quantity_max;
+        self.found.extend(most.map(|most| format!("one reservation holds {most} units at most")));
+        Ok(())
+    }
+
+    /// Whether there is a route that records lapsed holds.
+    async fn sweep(&mut self) -> Result<(), String> {
+        if self.dialect.routes.expire.is_empty() {
+            return Ok(());
+        }
+        let heard = self.ask(&Request::Expire).await?;
+        match heard.status {
+            401 | 403 => return Err(not_understood("lapsed holds could not be recorded", &heard)),
+            404 | 405 | 501 => self.dialect.routes.expire = String::new(),
+            _ => return Ok(()),
+        }
+        self.found.push("there is no route that records lapsed holds".to_owned());
+        Ok(())
     }
 
     async fn numbers(&mut self, item: &str) -> Result<(BTreeMap<String, i64>, Heard), String> {
@@ -239,7 +346,7 @@ impl Probe<'_> {
     /// Which field is which: by its usual name, if what it says fits; otherwise by what it says.
     async fn fields(&mut self, item: &str) -> Result<(), String> {
         let (fresh, fresh_heard) = self.numbers(item).await?;
-        let id = self.hold(item, 2).await?;
+        let id = self.hold(item, HELD_BEFORE).await?;
         let (held, held_heard) = self.changed(item, &fresh).await?;
         let confirmed = self.ask(&Request::Confirm { reservation: id.clone() }).await?;
         if !confirmed.outcome.is_ok() {
@@ -362,7 +469,7 @@ impl Probe<'_> {
     async fn keys(&mut self, item: &str) -> Result<(), String> {
         let mut request = self.reservation(item, 1, None);
         if let Request::Reserve { key, .. } = &mut request {
-            *key = Some(format!("harness-{}-probe", self.run));
+            *key = Some(format!("harness-{}-probe", self.asking.run));
         }
         let id = |heard: &Heard| heard.outcome.reservation().and_then(|view| view.id.clone());
         let first = self.ask(&request).await?;
@@ -384,9 +491,9 @@ impl Probe<'_> {
     /// Whether an item that is created again under one key is one item.
     async fn item_keys(&mut self) -> Result<bool, String> {
         let request = Request::CreateItem {
-            name: format!("harness_{}_probe_of_keys_1", self.run),
+            name: format!("harness_{}_probe_of_keys_1", self.asking.run),
             total: FEW,
-            key: Some(format!("harness-{}-probe-item", self.run)),
+            key: Some(format!("harness-{}-probe-item", self.asking.run)),
         };
         let id = |heard: &Heard| heard.outcome.item().and_then(|view| view.id.clone());
         let first = self.ask(&request).await?;
@@ -401,7 +508,11 @@ fn code(heard: &Heard) -> Option<&str> {
 
 fn not_understood(what: &str, heard: &Heard) -> String {
     let hint = match heard.status {
-        401 | 403 => "; give --api-key",
+        401 | 403 => "; give --api-key, --cron-secret or --header",
+        400 | 422 => {
+            "; a dialect file can say what its fields are called, and name further ones: \
+             [send] item_extra = { sku = \"{unique}\" }, reserve_extra = { order_id = \"{unique}\" }"
+        }
         404 | 405 => "; is this the base URL of an inventory reservation API? A dialect file can name other routes",
         200..=299 => "; a dialect file can say what its fields are called",
         _ => "",
