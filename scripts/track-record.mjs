@@ -1,8 +1,8 @@
 // `npm run test:track-record`: races three published packages that promise not to oversell, and do.
 //
-// Each is installed from PyPI as it is, stands behind an HTTP wrapper in `harness/examples/`, and runs as two processes
-// over one database. The harness knows the two URLs and nothing else. Printed is what broke, and whether the faults that
-// are known of each package were found; the exit code is 1 when one of them was not.
+// Each is installed from PyPI unmodified, behind an HTTP wrapper of `harness/examples/`, as two processes over one
+// database. The harness is given the two URLs and nothing else. The script prints what broke, and which of the known
+// faults of each package were found. The exit code is 1 when a known fault was not found.
 
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -23,7 +23,8 @@ const EXAMPLES = join(PROJECT, 'harness', 'examples');
 const READY_MS_MAX = 60_000;
 const RACE_MS_MAX = 300_000;
 
-// `faults` are those seen by hand; `shows` says whether what the harness says of a scenario is that fault.
+// `faults` were reproduced by hand. `scenarios` and `says` match the name and the sentence by which the harness reports
+// one. `not_judged` scenarios need an operation that the package does not have: the wrapper breaks them, not the package.
 const PACKAGES = [
     {
         name: 'neveroversell',
@@ -31,16 +32,29 @@ const PACKAGES = [
         wrapper: 'neveroversell_http.py',
         faults: [
             {
-                what: 'one key five times at once on the last unit: 1 held, 4 told "insufficient"',
-                shows: ({ scenario, what }) => /key|lost_answer/.test(scenario) && /insufficient|refused|409/.test(what),
+                what: 'one key five times at once on the last unit: 1 held, 4 told that none is left',
+                scenarios: /key|lost_answer/,
+                says: /insufficient|refused|one reservation/,
             },
             {
-                what: 'a confirm that waits at the lock is granted after the deadline',
-                shows: ({ what }) => /was confirmed although its deadline had passed/.test(what),
+                what: 'one key, then the same key with another quantity: answered as a repeat',
+                scenarios: /key|lost_answer/,
+                says: /quantity|another request/,
             },
             {
-                what: 'the same key with another quantity is answered as a repeat',
-                shows: ({ scenario, what }) => /key/.test(scenario) && /quantity/.test(what),
+                what: 'a confirm waits for the lock, its deadline passes, and it is granted',
+                scenarios: /confirm_expire$|confirm_deadline/,
+                says: /was confirmed although its deadline had passed/,
+            },
+            {
+                what: 'a hold of 2 s waits for the lock: what is left of its life when it is granted is less',
+                scenarios: /burst|last_unit|mixed/,
+                says: /shorter|life|deadline .* than asked/,
+            },
+            {
+                what: 'a hold is cancelled after its deadline',
+                scenarios: /cancel/,
+                says: /was cancelled although its deadline had passed/,
             },
         ],
     },
@@ -50,12 +64,19 @@ const PACKAGES = [
         wrapper: 'flexcommerce_inventory_http.py',
         faults: [
             {
-                what: 'a hold expires, its unit is sold again, and the first payment is taken as well',
-                shows: ({ scenario, what }) => /resale/.test(scenario) && /was confirmed although/.test(what),
+                what: 'a hold expires, its unit is sold to another, its payment lands: sold 2 of 1',
+                scenarios: /resale/,
+                says: /was confirmed although its deadline had passed|sold/,
             },
             {
-                what: 'a release between the read and the claim of a confirm: the units come back twice',
-                shows: ({ scenario, what }) => /cancel_confirm/.test(scenario) && /nothing is left|implies|imply/.test(what),
+                what: 'a hold is confirmed after it was cancelled',
+                scenarios: /refusals/,
+                says: /told it is confirmed, another that it is cancelled/,
+            },
+            {
+                what: "a release between a confirm's read and its claim gives the units back twice: sold 4 of 3",
+                scenarios: /cancel_confirm/,
+                says: /nothing is left|impl(y|ies) available|sold/,
             },
         ],
     },
@@ -64,10 +85,18 @@ const PACKAGES = [
         version: '1.40.0',
         wrapper: 'stateset_embedded_http.py',
         file: true,
+        // Lapsed holds count in every read until the next reservation of their item, and there is no sweep to end that.
+        not_judged: ['sweeps', 'availability'],
         faults: [
             {
-                what: 'a confirmed reservation lapses at its deadline, and its unit is sold again',
-                shows: ({ scenario, what }) => /confirm_expire|sold/.test(scenario) && /nothing is left, but/.test(what),
+                what: 'what is confirmed expires at its old deadline, and its unit is sold again',
+                scenarios: /confirm_expire|confirm_deadline/,
+                says: /nothing is left, but|were sold/,
+            },
+            {
+                what: 'a confirm of a cancelled hold is answered as done, and a cancel of a confirmed one gives it back',
+                scenarios: /refusals/,
+                says: /told it is confirmed, another that it is cancelled/,
             },
         ],
     },
@@ -96,7 +125,10 @@ export async function main(args) {
     const findings = [];
     for (const pack of packages) {
         for (const seed of options.seed ?? ['1']) {
-            findings.push(...(await race(pack, { seed, harness, interpreter, adminUrl, scenarios: options.scenario ?? [] })));
+            if (isStopping()) return 1;
+            findings.push(
+                ...(await race(pack, { seed, harness, interpreter, adminUrl, scenarios: options.scenario ?? [] })),
+            );
         }
     }
     return tell(packages, findings, options);
@@ -145,13 +177,25 @@ async function installPackages({ command, version }) {
     const programs = join(venv, process.platform === 'win32' ? 'Scripts' : 'bin');
     const marker = join(venv, 'installed');
     const requirements = join(EXAMPLES, 'requirements.txt');
-    const wanted = createHash('sha256').update(version).update(await readFile(requirements)).digest('hex');
+    const wanted = createHash('sha256')
+        .update(version)
+        .update(await readFile(requirements))
+        .digest('hex');
     if ((await readFile(marker, 'utf8').catch(() => '')) !== wanted) {
         console.log('Installing the three packages from PyPI, with what they bring (about 60 MB, once) …');
         await rm(venv, { recursive: true, force: true });
         await mkdir(FOLDER, { recursive: true });
         await run(command, ['-m', 'venv', venv], 'Python could not make a virtual environment');
-        const install = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--only-binary=:all:', '-r', requirements];
+        const install = [
+            '-m',
+            'pip',
+            'install',
+            '--quiet',
+            '--disable-pip-version-check',
+            '--only-binary=:all:',
+            '-r',
+            requirements,
+        ];
         await run(join(programs, 'python'), install, 'pip could not install the packages');
         await writeFile(marker, wanted);
     }
@@ -187,12 +231,16 @@ async function race(pack, { seed, harness, interpreter, adminUrl, scenarios }) {
         wrappers.push(await startWrapper(pack, { interpreter, env, logFile: join(work, `process-${number}.log`) }));
     }
     const report = join(work, 'report');
-    const { exited, stop } = startProcess(harness, [
+    const log = await open(join(work, 'race.log'), 'w');
+    const command = [
         'race',
         ...wrappers.flatMap(({ url }) => ['--url', url]),
         ...scenarios.flatMap((scenario) => ['--scenario', scenario]),
         ...['--seed', seed, '--quiet', '--report', report],
-    ]);
+    ];
+    const output = scenarios.length > 0 ? 'inherit' : log.fd;
+    const { exited, stop } = startProcess(harness, command, { stdio: ['ignore', output, output] });
+    await log.close();
     // The harness reports what it has played when it is asked to end.
     const limit = setTimeout(stop, RACE_MS_MAX);
     const { code } = await exited;
@@ -203,10 +251,13 @@ async function race(pack, { seed, harness, interpreter, adminUrl, scenarios }) {
     const summary = await readFile(join(report, 'summary.json'), 'utf8').then(JSON.parse, () => null);
     if (!summary) {
         const logs = wrappers.map(({ logFile }) => logFile).join(' ');
-        throw new Complaint(`The race of ${pack.name} made no report (exit code ${code}); the logs of the two: ${logs}`);
+        throw new Complaint(
+            `The race of ${pack.name} made no report (exit code ${code}); the logs of the two: ${logs}`,
+        );
     }
+    console.log(`… ${summary.verdict}; the whole report: ${join(report, 'index.html')}`);
     return summary.scenarios
-        .filter(({ failure }) => failure)
+        .filter(({ scenario, failure }) => failure && !pack.not_judged?.includes(scenario))
         .map(({ scenario, failure }) => ({ pack, seed, scenario, ...failure }));
 }
 
@@ -239,7 +290,7 @@ async function answers(url) {
 
 // ---- what is told -----------------------------------------------------------------------------------------------------
 
-function tell(packages, findings, { scenario: scenarios }) {
+function tell(packages, findings, { scenario: only }) {
     const rows = findings.map(({ pack, scenario, seed, round, what }) => [
         pack.name,
         pack.version,
@@ -248,22 +299,38 @@ function tell(packages, findings, { scenario: scenarios }) {
         round,
         shortened(what),
     ]);
-    console.log(`\nWhat broke, over HTTP alone:\n\n${table(['package', 'version', 'scenario', 'seed', 'round', 'what'], rows)}`);
+    console.log(
+        `\nWhat broke, over HTTP alone:\n\n${table(['package', 'version', 'scenario', 'seed', 'round', 'what'], rows)}`,
+    );
+    for (const { name, not_judged } of packages) {
+        if (not_judged) console.log(`\n${name} has no sweep, so these do not count: ${not_judged.join(', ')}.`);
+    }
     console.log('\nOne of them again: npm run test:track-record -- --package PACKAGE --scenario SCENARIO --seed SEED');
+    if (only) return 0;
 
     let missed = 0;
     const known = packages.flatMap((pack) =>
-        pack.faults.map(({ what, shows }) => {
-            const found = findings.filter((finding) => finding.pack === pack && shows(finding));
-            if (found.length === 0) missed += 1;
-            const where = [...new Set(found.map(({ scenario, seed }) => `${scenario}, seed ${seed}`))].join('; ');
-            return [pack.name, where || 'NOT FOUND', what];
+        pack.faults.map(({ what, scenarios, says }) => {
+            const there = findings.filter((finding) => finding.pack === pack && scenarios.test(finding.scenario));
+            const found = there.filter((finding) => says.test(finding.what));
+            if (found.length > 0) return [pack.name, `found: ${places(found)}`, what];
+            missed += 1;
+            return [pack.name, there.length > 0 ? `hidden by another: ${places(there)}` : 'NOT FOUND', what];
         }),
     );
-    console.log(`\nFaults that are known of them:\n\n${table(['package', 'found by', 'fault'], known)}`);
-    if (scenarios) return 0;
-    if (missed > 0) console.log(`\n${missed} known faults were not found: that is a finding about the harness.`);
+    console.log(`\nFaults that are known of them:\n\n${table(['package', 'by this run', 'fault'], known)}`);
+    if (only) return 0;
+    if (missed > 0)
+        console.log(`\n${missed} known faults were not found as such: that is a finding about the harness.`);
     return missed > 0 ? 1 : 0;
+}
+
+function places(findings) {
+    const seeds = {};
+    for (const { scenario, seed } of findings) (seeds[scenario] ??= []).push(seed);
+    return Object.entries(seeds)
+        .map(([scenario, list]) => `${scenario} (${list.join(', ')})`)
+        .join(', ');
 }
 
 // An id is told by its end, as the harness does.
@@ -274,5 +341,12 @@ function shortened(text) {
 function table(columns, lines) {
     const all = [columns, ...lines].map((line) => line.map(String));
     const widths = columns.map((_, index) => Math.max(...all.map((line) => line[index].length)));
-    return all.map((line) => line.map((cell, index) => cell.padEnd(widths[index])).join('  ').trimEnd()).join('\n');
+    return all
+        .map((line) =>
+            line
+                .map((cell, index) => cell.padEnd(widths[index]))
+                .join('  ')
+                .trimEnd(),
+        )
+        .join('\n');
 }

@@ -13,7 +13,8 @@ from reservation_http import Refused, serve
 
 url = urlsplit(os.environ["DATABASE_URL"])
 settings.configure(
-    INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "rest_framework", "flexcommerce_core", "flexcommerce_inventory"],
+    INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "rest_framework",
+                    "flexcommerce_core", "flexcommerce_inventory"],
     DATABASES={"default": {
         "ENGINE": "django.db.backends.postgresql", "NAME": url.path[1:], "HOST": url.hostname, "PORT": url.port,
         "USER": unquote(url.username or ""), "PASSWORD": unquote(url.password or ""),
@@ -32,7 +33,8 @@ from flexcommerce_core.exceptions import InsufficientStockError  # noqa: E402
 from flexcommerce_inventory.models import InventoryItem, StockReservation  # noqa: E402
 from flexcommerce_inventory.services import release_expired  # noqa: E402
 
-STATUS = {"pending": "PENDING", "fulfilled": "CONFIRMED", "released": "CANCELLED"}
+# The package has one word for a hold that was cancelled and one that expired; ENDED says neither.
+STATUS = {"pending": "PENDING", "fulfilled": "CONFIRMED", "released": "ENDED"}
 
 
 class Service:
@@ -71,7 +73,7 @@ class Service:
         # Both calls answer whether they did something. Where they did not, the row says whether it was done before.
         hold = found(StockReservation, hold.pk)
         if not done and hold.status != status:
-            raise Refused(409, "reservation_confirmed" if hold.status == "fulfilled" else "reservation_cancelled")
+            raise Refused(409, f"the reservation is {hold.status}")
         return shown_hold(hold)
 
 

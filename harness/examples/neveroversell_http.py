@@ -48,9 +48,9 @@ class Service:
         return self.answer(result, "held", "replayed")
 
     def get_reservation(self, reservation):
-        query = "select id, resource_id as item_id, qty as quantity, state, created_at, expires_at from nos_holds where id = %s"
+        columns = "id, resource_id as item_id, qty as quantity, state, created_at, expires_at"
         with self.pool.connection() as connection:
-            row = connection.execute(query, (valid(reservation),)).fetchone()
+            row = connection.execute(f"select {columns} from nos_holds where id = %s", (valid(reservation),)).fetchone()
         if row is None:
             raise Refused(404, "reservation_not_found")
         return row | {"status": STATUS[row.pop("state")]}

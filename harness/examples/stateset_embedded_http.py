@@ -33,7 +33,8 @@ class Service:
         if stock is None:
             raise Refused(404, "item_not_found")
         # The package says what is allocated, which is held and sold together: confirming changes no number.
-        return {"id": item, "total_quantity": int(stock.total_on_hand), "available_quantity": int(stock.total_available)}
+        return {"id": item, "total_quantity": int(stock.total_on_hand),
+                "available_quantity": int(stock.total_available)}  # fmt: skip
 
     def reserve(self, item, customer, quantity, ttl_seconds, key):
         if type(ttl_seconds) is not int:
