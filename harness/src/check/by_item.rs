@@ -64,6 +64,7 @@ impl<'m> Builder<'m> {
             calls.iter().any(|call| matches!(call.request, Request::ConfirmLate { .. }) && call.outcome.is_ok());
         // The call that was told an id must be known before what is said about it.
         calls.iter().for_each(|call| self.reservation(call));
+        self.alive(calls);
         calls.iter().for_each(|call| self.rest(call));
         self.deadlines(calls, sweeps);
         self.history.ops.sort_by_key(|op| (op.invoked_ns, op.returned_ns));
@@ -98,9 +99,14 @@ impl<'m> Builder<'m> {
             _ => true,
         });
         let hold = known.unwrap_or_else(|| {
-            let hold =
-                ModelHold { id: None, quantity: *quantity, keyed: key.is_some(), made_ns: u64::MAX, lapses: None };
-            self.history.holds.push(hold);
+            self.history.holds.push(ModelHold {
+                id: None,
+                quantity: *quantity,
+                keyed: key.is_some(),
+                made_ns: u64::MAX,
+                lapses: None,
+                alive_ns: 0,
+            });
             self.history.holds.len() - 1
         });
         if let Some(key) = key {
@@ -126,6 +132,36 @@ impl<'m> Builder<'m> {
             made.id = Some(id);
         }
         self.push(call, call.outcome.is_ok(), Act::Reserve { hold });
+    }
+
+    /// A deadline is one instant, however wide the window in which the history places it: a call that met it was sent before
+    /// it, so what shows the hold lapsed was answered after that.
+    fn alive(&mut self, calls: &[&Call]) {
+        let Contract { repeated_confirm_is_ok, repeated_cancel_is_ok, exact_reasons, .. } = self.history.contract;
+        let mut ends: HashMap<usize, (Vec<&Call>, Vec<&Call>)> = HashMap::new();
+        for call in calls.iter().filter(|call| !matches!(call.outcome, Outcome::Refused(_))) {
+            let Some(hold) = call.request.reservation().and_then(|id| self.by_id.get(id)) else { continue };
+            let (confirms, cancels) = ends.entry(*hold).or_default();
+            match call.request {
+                Request::Confirm { .. } | Request::ConfirmLate { .. } => confirms.push(call),
+                Request::Cancel { .. } => cancels.push(call),
+                _ => {}
+            }
+        }
+        // One of them met the deadline, and the others repeat it; a late confirm need not have met it.
+        let met = |ends: &[&Call], repeat_is_ok: bool| {
+            let late = ends.iter().any(|call| matches!(call.request, Request::ConfirmLate { .. }));
+            let done = ends.iter().filter(|call| call.outcome.is_ok()).map(|call| call.invoked_ns);
+            let any = ends.iter().map(|call| call.invoked_ns);
+            let latest = done.max().filter(|_| !late)?;
+            if repeat_is_ok { any.min() } else { Some(latest) }
+        };
+        for (hold, (confirms, cancels)) in ends {
+            let confirmed = met(&confirms, repeated_confirm_is_ok);
+            let cancelled = met(&cancels, repeated_cancel_is_ok).filter(|_| exact_reasons);
+            let alive_ns = confirmed.max(cancelled).filter(|sent_ns| self.history.in_time(hold, *sent_ns));
+            self.history.holds[hold].alive_ns = alive_ns.unwrap_or(0);
+        }
     }
 
     fn rest(&mut self, call: &Call) {
@@ -169,9 +205,7 @@ impl<'m> Builder<'m> {
 
     /// Whether a hold that still counts may already be called expired: where a sweep must record it first.
     fn overdue(&self, hold: usize, call: &Call) -> bool {
-        let earliest = self.history.holds[hold]
-            .lapses
-            .map_or(u64::MAX, |(first, _)| first.saturating_sub(self.history.contract.rounding_ns));
+        let earliest = self.history.lapses(hold).map_or(u64::MAX, |(first, _)| first);
         !self.history.contract.lapse_frees_at_once && call.returned_ns.unwrap_or(u64::MAX) >= earliest
     }
 
@@ -220,9 +254,9 @@ impl<'m> Builder<'m> {
 
     fn deadlines(&mut self, calls: &[&Call], sweeps: &[&Call]) {
         for hold in 0..self.history.holds.len() {
-            let ModelHold { lapses, made_ns, .. } = self.history.holds[hold];
+            let made_ns = self.history.holds[hold].made_ns;
             let act = Act::Lapse { hold };
-            let Some((first, last)) = lapses else {
+            let Some((first, last)) = self.history.lapses(hold) else {
                 // A deadline that is not shown may be any.
                 let invoked_ns = made_ns.saturating_add(LIFE_MIN_NS);
                 if invoked_ns <= self.end_ns {
@@ -230,8 +264,6 @@ impl<'m> Builder<'m> {
                 }
                 continue;
             };
-            let rounding_ns = self.history.contract.rounding_ns;
-            let (first, last) = (first.saturating_sub(rounding_ns), last.saturating_add(rounding_ns));
             if first > self.end_ns {
                 continue;
             }

@@ -138,6 +138,8 @@ pub struct ModelHold {
     pub made_ns: u64,
     /// Its deadline: not before, not after; none where no answer shows it.
     pub lapses: Option<(u64, u64)>,
+    /// Its deadline had not passed then, because a call that was sent then met it.
+    pub alive_ns: u64,
 }
 
 /// One item's history.
@@ -180,8 +182,15 @@ impl State {
 impl ItemHistory {
     /// Whether a call that was sent then can have been decided before the hold's deadline.
     pub fn in_time(&self, hold: usize, invoked_ns: u64) -> bool {
-        let last = self.holds[hold].lapses.map(|(_, last)| last.saturating_add(self.contract.rounding_ns));
-        last.is_some_and(|last| invoked_ns <= last)
+        self.lapses(hold).is_some_and(|(_, last)| invoked_ns <= last)
+    }
+
+    /// A hold's deadline, not before and not after, as far as it may be rounded.
+    pub fn lapses(&self, hold: usize) -> Option<(u64, u64)> {
+        let ModelHold { lapses, alive_ns, .. } = self.holds[hold];
+        let (first, last) = lapses?;
+        let rounding_ns = self.contract.rounding_ns;
+        Some((first.saturating_sub(rounding_ns).max(alive_ns), last.saturating_add(rounding_ns)))
     }
 
     /// The item before anything happened.
