@@ -99,7 +99,7 @@ pub mod internal {
     pub mod history {
         pub use crate::history::{
             Answer, Call, Contract, ItemView, Moved, Outcome, Reason, Recorder, Request, ReservationView, Seed, Status,
-            read,
+            SweepView, read,
         };
     }
 

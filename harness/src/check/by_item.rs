@@ -1,14 +1,11 @@
 //! Makes one item's operations of the calls that concern it, with the deadlines that pass meanwhile.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::{
     check::model::{Act, ItemHistory, ModelHold, Op, States},
     history::{Answer, Call, Contract, Moved, Outcome, Reason, Request, Status},
 };
-
-/// A hold whose deadline is neither asked for nor shown lives this long at least.
-const LIFE_MIN_NS: u64 = 1_000_000_000;
 
 /// Sorts calls by item. Items whose creation is not in the history are left out: their total is not known.
 pub fn by_item<'c>(calls: impl IntoIterator<Item = &'c Call>, contract: Contract, moved: &Moved) -> Vec<ItemHistory> {
@@ -44,36 +41,62 @@ struct Builder<'m> {
     moved: &'m Moved,
     by_id: HashMap<String, usize>,
     by_key: HashMap<String, usize>,
-    /// Whether some late confirm succeeded: then one that is refused says that the units were not free.
+    /// How long each hold lives, as often as an answer or its request says so.
+    lives: Vec<Vec<u64>>,
+    /// Whether late confirms are offered: then one that is refused says that the units were not free.
     takes_anew: bool,
     end_ns: u64,
 }
 
 impl<'m> Builder<'m> {
     fn new(item: &str, total: i64, contract: Contract, moved: &'m Moved) -> Self {
-        let history =
-            ItemHistory { item: item.to_owned(), total, contract, holds: Vec::new(), ops: Vec::new(), end_ns: 0 };
-        Builder { history, moved, by_id: HashMap::new(), by_key: HashMap::new(), takes_anew: false, end_ns: 0 }
+        let history = ItemHistory {
+            item: item.to_owned(),
+            total,
+            contract,
+            holds: Vec::new(),
+            ops: Vec::new(),
+            kept: Vec::new(),
+            end_ns: 0,
+        };
+        Builder {
+            history,
+            moved,
+            by_id: HashMap::new(),
+            by_key: HashMap::new(),
+            lives: Vec::new(),
+            takes_anew: false,
+            end_ns: 0,
+        }
     }
 
     fn build(mut self, calls: &[&Call], sweeps: &[&Call]) -> ItemHistory {
         let ends = calls.iter().chain(sweeps).map(|call| call.returned_ns.unwrap_or(call.invoked_ns));
         self.end_ns = ends.max().unwrap_or(0);
         self.history.end_ns = self.end_ns;
-        self.takes_anew =
-            calls.iter().any(|call| matches!(call.request, Request::ConfirmLate { .. }) && call.outcome.is_ok());
         // The call that was told an id must be known before what is said about it.
         calls.iter().for_each(|call| self.reservation(call));
+        self.lapses();
+        self.passed(calls);
         self.alive(calls);
+        self.takes_anew = self.late_is_offered(calls);
         calls.iter().for_each(|call| self.rest(call));
         self.deadlines(calls, sweeps);
+        self.history.kept = self.kept();
         self.history.ops.sort_by_key(|op| (op.invoked_ns, op.returned_ns));
         self.history
     }
 
     fn push(&mut self, call: &Call, must: bool, act: Act) {
         let returned_ns = if must { call.returned_ns.unwrap_or(u64::MAX) } else { u64::MAX };
-        self.history.ops.push(Op { call: Some(call.id), invoked_ns: call.invoked_ns, returned_ns, must, act });
+        self.history.ops.push(Op {
+            call: Some(call.id),
+            invoked_ns: call.invoked_ns,
+            returned_ns,
+            must,
+            repeats: must,
+            act,
+        });
     }
 
     fn reservation(&mut self, call: &Call) {
@@ -104,9 +127,12 @@ impl<'m> Builder<'m> {
                 quantity: *quantity,
                 keyed: key.is_some(),
                 made_ns: u64::MAX,
+                made_by_ns: u64::MAX,
                 lapses: None,
                 alive_ns: 0,
+                passed_ns: u64::MAX,
             });
+            self.lives.push(Vec::new());
             self.history.holds.len() - 1
         });
         if let Some(key) = key {
@@ -114,28 +140,71 @@ impl<'m> Builder<'m> {
         }
         let asked = ttl_ms.filter(|_| self.history.contract.ttl_is_honoured);
         let ttl_ns = asked.or_else(|| view.and_then(|view| view.ttl_ms)).map(|ttl_ms| ttl_ms.saturating_mul(1_000_000));
-        let window = ttl_ns.map(|ttl_ns| {
-            (call.invoked_ns.saturating_add(ttl_ns), call.returned_ns.unwrap_or(u64::MAX).saturating_add(ttl_ns))
-        });
         let made = &mut self.history.holds[hold];
         made.made_ns = made.made_ns.min(call.invoked_ns);
-        // A repeat under a key finds the first one's deadline, whichever came first.
-        made.lapses = match (made.lapses, window) {
-            (Some(known), Some(window)) => Some((known.0.min(window.0), known.1.max(window.1))),
-            (known, window) => known.or(window),
-        };
+        let life = &mut self.lives[hold];
+        life.extend(ttl_ns);
+        if let (true, Some(returned_ns)) = (call.outcome.is_ok(), call.returned_ns) {
+            made.made_by_ns = made.made_by_ns.min(returned_ns);
+        }
         if let Some(id) = id {
-            if let Some(moved) = self.moved.get(&id) {
-                made.lapses = Some(*moved);
-            }
             self.by_id.insert(id.clone(), hold);
             made.id = Some(id);
         }
         self.push(call, call.outcome.is_ok(), Act::Reserve { hold });
     }
 
-    /// A deadline is one instant, however wide the window in which the history places it: a call that met it was sent before
-    /// it, so what shows the hold lapsed was answered after that.
+    /// Late confirms are offered where one was honoured: sent after its hold's deadline, and not as the repeat of a confirm
+    /// that may have come in time. One that came in time is what every service answers.
+    fn late_is_offered(&self, calls: &[&Call]) -> bool {
+        let held_by = |call: &Call| call.request.reservation().and_then(|id| self.by_id.get(id)).copied();
+        let confirms = |call: &&&Call| matches!(call.request, Request::Confirm { .. } | Request::ConfirmLate { .. });
+        let honoured = |call: &Call| {
+            let Some(hold) = held_by(call).filter(|hold| self.history.latest(*hold).is_some()) else { return false };
+            let in_time = |other: &&Call| {
+                held_by(other) == Some(hold)
+                    && !matches!(other.outcome, Outcome::Refused(_))
+                    && self.history.in_time(hold, other.invoked_ns)
+            };
+            !calls.iter().filter(confirms).any(in_time)
+        };
+        let late = |call: &&&Call| matches!(call.request, Request::ConfirmLate { .. }) && call.outcome.is_ok();
+        calls.iter().filter(late).any(|call| honoured(call))
+    }
+
+    /// A hold lives from the moment it was made: a repeat under its key finds it, and prolongs nothing.
+    fn lapses(&mut self) {
+        for (made, lives) in self.history.holds.iter_mut().zip(&self.lives) {
+            let moved = made.id.as_ref().and_then(|id| self.moved.get(id)).copied();
+            let life = lives.iter().min().zip(lives.iter().max());
+            let window = |(shortest, longest): (&u64, &u64)| {
+                (made.made_ns.saturating_add(*shortest), made.made_by_ns.saturating_add(*longest))
+            };
+            made.lapses = moved.or(life.map(window));
+        }
+    }
+
+    /// A deadline is one instant, however wide the window in which the history places it: it had passed when an answer said
+    /// so.
+    fn passed(&mut self, calls: &[&Call]) {
+        let exact_reasons = self.history.contract.exact_reasons;
+        for call in calls {
+            let view = call.outcome.reservation();
+            let (named, says) = match call.request {
+                Request::Reserve { .. } => (view.and_then(|view| view.id.as_deref()), true),
+                Request::GetReservation { .. } => (call.request.reservation(), true),
+                _ => (call.request.reservation(), false),
+            };
+            let Some(hold) = named.and_then(|id| self.by_id.get(id)).copied() else { continue };
+            let shown = says && view.is_some_and(|view| view.status == Some(Status::Expired));
+            if shown || exact_reasons && call.outcome.is_refused_for(Reason::ReservationExpired) {
+                let passed_ns = &mut self.history.holds[hold].passed_ns;
+                *passed_ns = call.returned_ns.map_or(*passed_ns, |at| at.min(*passed_ns));
+            }
+        }
+    }
+
+    /// It had not when a call was sent that met it, so what shows the hold lapsed was answered after that.
     fn alive(&mut self, calls: &[&Call]) {
         let Contract { repeated_confirm_is_ok, repeated_cancel_is_ok, exact_reasons, .. } = self.history.contract;
         let mut ends: HashMap<usize, (Vec<&Call>, Vec<&Call>)> = HashMap::new();
@@ -159,7 +228,9 @@ impl<'m> Builder<'m> {
         for (hold, (confirms, cancels)) in ends {
             let confirmed = met(&confirms, repeated_confirm_is_ok);
             let cancelled = met(&cancels, repeated_cancel_is_ok).filter(|_| exact_reasons);
-            let alive_ns = confirmed.max(cancelled).filter(|sent_ns| self.history.in_time(hold, *sent_ns));
+            let alive_ns = confirmed
+                .max(cancelled)
+                .filter(|sent_ns| self.history.latest(hold).is_none_or(|last| *sent_ns <= last));
             self.history.holds[hold].alive_ns = alive_ns.unwrap_or(0);
         }
     }
@@ -179,11 +250,13 @@ impl<'m> Builder<'m> {
             Request::Cancel { .. } => Some(Act::Cancel { hold, met: self.history.in_time(hold, call.invoked_ns) }),
             _ => None,
         };
+        let deadline_is_known = self.history.holds[hold].lapses.is_some();
+        let exact_reasons = self.history.contract.exact_reasons;
         match (&call.outcome, done) {
             (Outcome::Ok(_), Some(done)) => self.push(call, true, done),
             // What was sent after the deadline can only have been refused.
-            (Outcome::Unknown(_), Some(Act::Confirm { met: false, .. }))
-                if self.history.holds[hold].lapses.is_some() => {}
+            (Outcome::Unknown(_), Some(Act::Confirm { met: false, .. })) if deadline_is_known => {}
+            (Outcome::Unknown(_), Some(Act::Cancel { met: false, .. })) if deadline_is_known && exact_reasons => {}
             (Outcome::Unknown(_), Some(done)) => self.push(call, false, done),
             (Outcome::Ok(_), None) => {
                 // A reservation that is made again under its key may be answered as it was the first time; that it has
@@ -205,7 +278,7 @@ impl<'m> Builder<'m> {
 
     /// Whether a hold that still counts may already be called expired: where a sweep must record it first.
     fn overdue(&self, hold: usize, call: &Call) -> bool {
-        let earliest = self.history.lapses(hold).map_or(u64::MAX, |(first, _)| first);
+        let earliest = self.history.earliest(hold);
         !self.history.contract.lapse_frees_at_once && call.returned_ns.unwrap_or(u64::MAX) >= earliest
     }
 
@@ -230,17 +303,17 @@ impl<'m> Builder<'m> {
         let cancel = matches!(call.request, Request::Cancel { .. });
         let anew = matches!(call.request, Request::ConfirmLate { .. }) && self.takes_anew;
         let exact = match reason {
-            Reason::ReservationExpired if anew => return Some(Act::TooLate { hold }),
-            Reason::InsufficientAvailability if anew => return Some(Act::TooLate { hold }),
+            // Its units were not free; where one was honoured, that is the only reason to refuse another.
+            Reason::InsufficientAvailability if anew => return Some(Act::TooLate { hold, or: States::NONE }),
             Reason::ReservationExpired => late,
-            Reason::ReservationConfirmed if confirm && repeated_confirm_is_ok => States::NONE,
-            Reason::ReservationCancelled if cancel && repeated_cancel_is_ok => States::NONE,
             Reason::ReservationConfirmed => States::CONFIRMED,
             Reason::ReservationCancelled => States::CANCELLED,
             Reason::NotPending => States::OVER.or(late),
             // Some services forget a hold that has ended.
-            Reason::NotFound if !exact_reasons => States::ABSENT.or(States::OVER).or(late),
-            Reason::NotFound => States::ABSENT,
+            Reason::NotFound if !exact_reasons => {
+                return Some(Act::Observe { hold, allowed: States::ABSENT.or(States::OVER).or(late) });
+            }
+            Reason::NotFound => return Some(Act::Observe { hold, allowed: States::ABSENT }),
             // Nothing of the hold's state can be learned from these.
             Reason::InsufficientAvailability
             | Reason::Invalid
@@ -248,25 +321,39 @@ impl<'m> Builder<'m> {
             | Reason::Contention
             | Reason::Unreachable => return None,
         };
-        let allowed = if exact_reasons || reason == Reason::NotFound { exact } else { States::OVER.or(late) };
+        let allowed = if exact_reasons { exact } else { States::OVER.or(late) };
+        // Where a repeat succeeds, it is not refused, in whatever words.
+        let again = match () {
+            () if confirm && repeated_confirm_is_ok => States::CONFIRMED,
+            () if cancel && repeated_cancel_is_ok => States::CANCELLED,
+            () => States::NONE,
+        };
+        let allowed = allowed.but(again);
+        if anew && allowed.meets(States::LAPSED) {
+            return Some(Act::TooLate { hold, or: allowed.but(States::LAPSED).but(States::HELD) });
+        }
         Some(Act::Observe { hold, allowed })
     }
 
     fn deadlines(&mut self, calls: &[&Call], sweeps: &[&Call]) {
         for hold in 0..self.history.holds.len() {
-            let made_ns = self.history.holds[hold].made_ns;
-            let act = Act::Lapse { hold };
-            let Some((first, last)) = self.history.lapses(hold) else {
-                // A deadline that is not shown may be any.
-                let invoked_ns = made_ns.saturating_add(LIFE_MIN_NS);
-                if invoked_ns <= self.end_ns {
-                    self.history.ops.push(Op { call: None, invoked_ns, returned_ns: u64::MAX, must: false, act });
-                }
-                continue;
-            };
+            let first = self.history.earliest(hold);
             if first > self.end_ns {
                 continue;
             }
+            let act = Act::Lapse { hold };
+            // A deadline that is not shown may be any.
+            let Some(last) = self.history.latest(hold) else {
+                self.history.ops.push(Op {
+                    call: None,
+                    invoked_ns: first,
+                    returned_ns: u64::MAX,
+                    must: false,
+                    repeats: true,
+                    act,
+                });
+                continue;
+            };
             let certain = if self.history.contract.lapse_frees_at_once {
                 Some(last).filter(|last| *last <= self.end_ns)
             } else {
@@ -281,8 +368,31 @@ impl<'m> Builder<'m> {
             let returned_ns = certain.map_or(u64::MAX, |by| by.max(pending));
             let must = returned_ns != u64::MAX && self.history.holds[hold].id.is_some();
             let returned_ns = if must { returned_ns } else { u64::MAX };
-            self.history.ops.push(Op { call: None, invoked_ns: first, returned_ns, must, act });
+            self.history.ops.push(Op { call: None, invoked_ns: first, returned_ns, must, repeats: true, act });
         }
+    }
+
+    /// Confirmed by a call or shown so, and by no late confirm. By far most confirms return long before the deadline, and then
+    /// nothing needs to be kept.
+    fn kept(&self) -> Vec<usize> {
+        let mut kept = BTreeSet::new();
+        for op in &self.history.ops {
+            match op.act {
+                Act::Confirm { hold, met: true } if op.must && op.returned_ns >= self.history.earliest(hold) => {
+                    kept.insert(hold);
+                }
+                Act::Observe { hold, allowed: States::CONFIRMED } if op.returned_ns >= self.history.earliest(hold) => {
+                    kept.insert(hold);
+                }
+                _ => {}
+            }
+        }
+        for op in &self.history.ops {
+            if let Act::ConfirmLate { hold } = op.act {
+                kept.remove(&hold);
+            }
+        }
+        kept.into_iter().collect()
     }
 
     /// When a sweep has certainly recorded a hold that lapsed by then: the first that was sent afterwards, met no other

@@ -21,9 +21,9 @@ pub fn refute(history: &ItemHistory, calls: &[&Call]) -> Vec<Violation> {
             about.entry(id).or_default().push(call);
         }
     }
-    let lives = history.holds.iter().filter_map(|hold| {
+    let lives = history.holds.iter().enumerate().filter_map(|(index, hold)| {
         let id = hold.id.as_deref()?;
-        Some(Life { history, hold, id, calls: about.get(id)? })
+        Some(Life { history, hold, latest: history.latest(index), id, calls: about.get(id)? })
     });
     lives.flat_map(|life| life.refute()).collect()
 }
@@ -32,6 +32,8 @@ pub fn refute(history: &ItemHistory, calls: &[&Call]) -> Vec<Violation> {
 struct Life<'c> {
     history: &'c ItemHistory,
     hold: &'c ModelHold,
+    /// The latest that its deadline can be.
+    latest: Option<u64>,
     id: &'c str,
     calls: &'c [&'c Call],
 }
@@ -67,19 +69,23 @@ impl Life<'_> {
 
     /// A success long after the deadline, unless it repeats one that may have come in time.
     fn ended_late(&self) -> Option<Violation> {
-        let (_, last) = self.hold.lapses?;
+        let last = self.latest?;
         let contract = self.history.contract;
-        let last = last.saturating_add(contract.rounding_ns);
         let late = |call: &&&Call| match call.request {
             Request::Confirm { .. } => call.outcome.is_ok(),
             Request::Cancel { .. } => call.outcome.is_ok() && contract.exact_reasons,
             _ => false,
         };
         let repeats = |call: &Call| {
-            self.calls.iter().any(|other| {
+            let ok = if is_confirm(&call.request) {
+                contract.repeated_confirm_is_ok
+            } else {
+                contract.repeated_cancel_is_ok
+            };
+            ok && self.calls.iter().any(|other| {
                 let same = is_confirm(&other.request) == is_confirm(&call.request) && ends(&other.request);
                 let anew = matches!(other.request, Request::ConfirmLate { .. });
-                let in_time = other.invoked_ns <= last || anew && Some(other.invoked_ns) < call.returned_ns;
+                let in_time = other.invoked_ns <= last || anew && Some(other.invoked_ns) <= call.returned_ns;
                 same && in_time && other.id != call.id && !matches!(other.outcome, Outcome::Refused(_))
             })
         };

@@ -3,6 +3,9 @@
 
 use crate::history::Contract;
 
+/// A hold whose deadline is neither asked for nor shown lives this long at least.
+const LIFE_MIN_NS: u64 = 1_000_000_000;
+
 /// The states of a hold, as bits: an observation allows a set of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct States(u8);
@@ -27,6 +30,12 @@ impl States {
     #[must_use]
     pub fn or(self, other: States) -> States {
         States(self.0 | other.0)
+    }
+
+    /// This set's states that are not in the other.
+    #[must_use]
+    pub fn but(self, other: States) -> States {
+        States(self.0 & !other.0)
     }
 
     /// Whether the sets meet.
@@ -73,10 +82,12 @@ pub enum Act {
         /// How many were wanted.
         quantity: i64,
     },
-    /// The hold had lapsed, and too few units were free to take its own anew.
+    /// The hold had lapsed, and too few units were free to take its own anew; or it had ended otherwise.
     TooLate {
         /// Index of the hold.
         hold: usize,
+        /// The other states that explain the answer.
+        or: States,
     },
     /// The hold was in one of these states.
     Observe {
@@ -121,6 +132,8 @@ pub struct Op {
     pub returned_ns: u64,
     /// Whether it took effect for certain.
     pub must: bool,
+    /// Whether it may repeat what was done before, and change nothing.
+    pub repeats: bool,
     /// What it does.
     pub act: Act,
 }
@@ -136,10 +149,14 @@ pub struct ModelHold {
     pub keyed: bool,
     /// When the first call that may have made it was sent.
     pub made_ns: u64,
+    /// When the first call returned that was told of it.
+    pub made_by_ns: u64,
     /// Its deadline: not before, not after; none where no answer shows it.
     pub lapses: Option<(u64, u64)>,
     /// Its deadline had not passed then, because a call that was sent then met it.
     pub alive_ns: u64,
+    /// It had passed then, because an answer said so.
+    pub passed_ns: u64,
 }
 
 /// One item's history.
@@ -155,6 +172,9 @@ pub struct ItemHistory {
     pub holds: Vec<ModelHold>,
     /// Its operations, by invocation.
     pub ops: Vec<Op>,
+    /// Holds that were certainly sold by a confirm sent before their deadline, and perhaps committed after it: reads may show
+    /// such a hold lapsed in between, but no other hold had its units.
+    pub kept: Vec<usize>,
     /// When the last call that returned did.
     pub end_ns: u64,
 }
@@ -182,15 +202,20 @@ impl State {
 impl ItemHistory {
     /// Whether a call that was sent then can have been decided before the hold's deadline.
     pub fn in_time(&self, hold: usize, invoked_ns: u64) -> bool {
-        self.lapses(hold).is_some_and(|(_, last)| invoked_ns <= last)
+        self.latest(hold).is_some_and(|last| invoked_ns <= last)
     }
 
-    /// A hold's deadline, not before and not after, as far as it may be rounded.
-    pub fn lapses(&self, hold: usize) -> Option<(u64, u64)> {
-        let ModelHold { lapses, alive_ns, .. } = self.holds[hold];
-        let (first, last) = lapses?;
-        let rounding_ns = self.contract.rounding_ns;
-        Some((first.saturating_sub(rounding_ns).max(alive_ns), last.saturating_add(rounding_ns)))
+    /// The earliest that a hold's deadline can be.
+    pub fn earliest(&self, hold: usize) -> u64 {
+        let ModelHold { lapses, made_ns, alive_ns, .. } = self.holds[hold];
+        let first = lapses.map(|(first, _)| first.saturating_sub(self.contract.rounding_ns));
+        first.unwrap_or(made_ns.saturating_add(LIFE_MIN_NS)).max(alive_ns)
+    }
+
+    /// The latest that it can be; none where no answer shows it.
+    pub fn latest(&self, hold: usize) -> Option<u64> {
+        let ModelHold { lapses, passed_ns, .. } = self.holds[hold];
+        lapses.map(|(_, last)| last.saturating_add(self.contract.rounding_ns).min(passed_ns))
     }
 
     /// The item before anything happened.
@@ -204,28 +229,34 @@ impl ItemHistory {
             Act::Reserve { hold } => {
                 let ModelHold { quantity, keyed, .. } = self.holds[hold];
                 if state.holds[hold] != States::ABSENT {
-                    return (keyed && op.must).then_some(false);
+                    return (keyed && op.repeats).then_some(false);
                 }
-                let fits = state.held + state.confirmed + quantity <= self.total;
+                let kept = self.kept.iter().filter(|hold| state.holds[**hold] == States::LAPSED);
+                let kept: i64 = kept.map(|hold| self.units(*hold)).sum();
+                let fits = state.held + state.confirmed + kept + quantity <= self.total;
                 if fits { state.turn(hold, States::HELD, quantity, 0) } else { None }
             }
             Act::Confirm { hold, met } => match state.holds[hold] {
-                States::HELD => state.turn(hold, States::CONFIRMED, -self.units(hold), self.units(hold)),
+                States::HELD if met || self.holds[hold].lapses.is_none() => {
+                    state.turn(hold, States::CONFIRMED, -self.units(hold), self.units(hold))
+                }
                 States::LAPSED if met => self.take_anew(state, hold),
-                States::CONFIRMED if op.must && self.contract.repeated_confirm_is_ok => Some(false),
+                States::CONFIRMED if op.repeats && self.contract.repeated_confirm_is_ok => Some(false),
                 _ => None,
             },
             Act::ConfirmLate { hold } => match state.holds[hold] {
                 States::HELD => state.turn(hold, States::CONFIRMED, -self.units(hold), self.units(hold)),
                 States::LAPSED => self.take_anew(state, hold),
-                States::CONFIRMED if op.must && self.contract.repeated_confirm_is_ok => Some(false),
+                States::CONFIRMED if op.repeats && self.contract.repeated_confirm_is_ok => Some(false),
                 _ => None,
             },
             Act::Cancel { hold, met } => match state.holds[hold] {
-                States::HELD => state.turn(hold, States::CANCELLED, -self.units(hold), 0),
-                States::CANCELLED if op.must && self.contract.repeated_cancel_is_ok => Some(false),
+                States::HELD if met || self.holds[hold].lapses.is_none() || !self.contract.exact_reasons => {
+                    state.turn(hold, States::CANCELLED, -self.units(hold), 0)
+                }
+                States::CANCELLED if op.repeats && self.contract.repeated_cancel_is_ok => Some(false),
                 // Some services call a lapsed hold cancelled when asked to: nothing is given back twice by that.
-                States::LAPSED if met || op.must && !self.contract.exact_reasons => {
+                States::LAPSED if met || op.repeats && !self.contract.exact_reasons => {
                     state.turn(hold, States::CANCELLED, 0, 0)
                 }
                 _ => None,
@@ -236,8 +267,9 @@ impl ItemHistory {
                 _ => Some(false),
             },
             Act::TooFew { quantity } => (quantity > self.free(state)).then_some(false),
-            Act::TooLate { hold } => {
-                (state.holds[hold] == States::LAPSED && self.units(hold) > self.free(state)).then_some(false)
+            Act::TooLate { hold, or } => {
+                let lapsed = state.holds[hold] == States::LAPSED && self.units(hold) > self.free(state);
+                (lapsed || state.holds[hold].meets(or)).then_some(false)
             }
             Act::Observe { hold, allowed } => state.holds[hold].meets(allowed).then_some(false),
             Act::Read { available, held, confirmed } => {

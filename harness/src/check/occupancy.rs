@@ -38,7 +38,11 @@ pub fn spans(history: &ItemHistory) -> (Vec<Span>, Vec<Span>) {
             // Between a lapse and a late confirm the units may have been free.
             add(&mut certain, life.taken_anew.max(life.made.1).max(life.first_release), u64::MAX);
         }
-        add(&mut possible, life.made.0, if life.confirm_possible { u64::MAX } else { life.last_release });
+        // Made and released at one instant of the clock, its units were taken for a moment.
+        let to_ns = if life.confirm_possible { u64::MAX } else { life.last_release };
+        if life.made.0 <= to_ns {
+            possible.push(Span { hold, quantity, from_ns: life.made.0, to_ns });
+        }
     }
     (certain, possible)
 }

@@ -312,7 +312,10 @@ impl<'h> Search<'h> {
     fn distance(&self, goal: &Op) -> i64 {
         match goal.act {
             Act::TooFew { quantity } => (self.history.free(&self.state) - quantity + 1).max(0),
-            Act::TooLate { hold } => (self.history.free(&self.state) - self.history.holds[hold].quantity + 1).max(0),
+            Act::TooLate { hold, or } if self.state.holds[hold].meets(or) => 0,
+            Act::TooLate { hold, .. } => {
+                (self.history.free(&self.state) - self.history.holds[hold].quantity + 1).max(0)
+            }
             // What is sold and what is taken: a confirm moves only the first, everything else only the second.
             Act::Read { available, held, confirmed, .. } => {
                 let taken = self.state.held + self.state.confirmed;
@@ -353,7 +356,7 @@ fn told(history: &ItemHistory, op: &Op) -> String {
         Act::Reserve { hold } => format!("a reservation of {}", of(hold)),
         Act::Confirm { hold, .. } => format!("the confirm of a hold of {}", of(hold)),
         Act::ConfirmLate { hold } => format!("the late confirm of a hold of {}", of(hold)),
-        Act::TooLate { hold } => format!("the refusal of a late confirm of a hold of {}", of(hold)),
+        Act::TooLate { hold, .. } => format!("the refusal of a late confirm of a hold of {}", of(hold)),
         Act::Cancel { hold, .. } => format!("the cancel of a hold of {}", of(hold)),
         Act::Lapse { hold } => format!("the lapse of a hold of {}", of(hold)),
         Act::TooFew { quantity } => format!("the refusal of a reservation of {quantity}"),
@@ -388,12 +391,12 @@ fn classes(history: &ItemHistory) -> Vec<usize> {
                 lives[hold].uncertain |= !op.must;
             }
             Act::Lapse { hold } => lives[hold].lapses_from_ns = Some(op.invoked_ns),
-            Act::Observe { hold, .. } | Act::TooLate { hold } => lives[hold].observed = true,
+            Act::Observe { hold, .. } | Act::TooLate { hold, .. } => lives[hold].observed = true,
             Act::TooFew { .. } | Act::Read { .. } => {}
         }
     }
-    // An end that was sent before its reserve returned makes that reserve more urgent than an equal one.
-    let in_turn = |life: &Life| life.ended_from_ns.is_none_or(|from_ns| from_ns >= life.made_by_ns);
+    // An end that was sent by the time its reserve returned makes that reserve more urgent than an equal one.
+    let in_turn = |life: &Life| life.ended_from_ns.is_none_or(|from_ns| from_ns > life.made_by_ns);
     let plain = |life: &Life| life.made == 1 && life.ended <= 1 && !life.uncertain && !life.observed && in_turn(life);
     let mut known: HashMap<(u8, i64, bool), usize> = HashMap::new();
     let mut next = history.ops.len();
@@ -418,7 +421,7 @@ fn classes(history: &ItemHistory) -> Vec<usize> {
         let life = &lives[hold];
         // A hold that can lapse while the operation is under way is told apart by when it does.
         let undisturbed = match kind {
-            3 => life.ended == 0 && life.made_by_ns <= op.invoked_ns,
+            3 => life.ended == 0 && life.made_by_ns < op.invoked_ns,
             _ => life.lapses_from_ns.is_none_or(|from_ns| from_ns > op.returned_ns),
         };
         if plain(life) && undisturbed { shared(kind, history.holds[hold].quantity, op.must) } else { index }
