@@ -58,7 +58,7 @@ pub mod internal {
 
     pub mod check {
         pub use crate::check::{
-            Limits,
+            Checked, Limits,
             books::{Counters, Kind, LedgerRow, Page},
             by_item::by_item,
             check, check_file, find_order,

@@ -131,6 +131,7 @@ impl Checked {
         if !self.violations.is_empty() {
             return;
         }
+        let until = until.min(Instant::now() + SETTLING);
         let open = unknown::unsettled(history, calls, until, states / 4);
         if let Some(first) = open.first() {
             let verb = calls.iter().find(|call| call.id == *first).map_or("", |call| call.request.verb());
@@ -145,6 +146,9 @@ impl Checked {
 
 /// How long an item that is refuted already is searched.
 const SECOND_LOOK: Duration = Duration::from_millis(300);
+
+/// How long is tried to settle the unknown calls of an item; what is not settled by then stays open.
+const SETTLING: Duration = Duration::from_secs(2);
 
 /// Reads with many effects under way beside them are the search's worst case, and prove least: where no order is found
 /// soon, those in a crowd larger than this are left out, then those in a smaller one.

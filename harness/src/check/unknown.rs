@@ -23,6 +23,9 @@ pub fn unsettled(history: &ItemHistory, calls: &[&Call], deadline: Instant, stat
         return open.iter().filter_map(|op| op.call).collect();
     }
     let explains = |ops: Vec<Op>, kept: Option<usize>| {
+        if Instant::now() > deadline {
+            return true;
+        }
         let kept = history.kept.iter().copied().chain(kept).collect();
         let tried = search(&ItemHistory { ops, kept, ..history.clone() }, deadline, states);
         !matches!(tried, Decision::Refuted(_))

@@ -25,7 +25,7 @@ struct Hold {
 /// What a lost call does later.
 enum Late {
     Sold(usize, u64),
-    SoldLate(usize),
+    Anew(usize),
     GivenBack(usize, u64),
 }
 
@@ -144,7 +144,7 @@ impl Simulation {
         let reservation = self.holds[hold].id.clone();
         let (request, late) = match choose {
             6..=7 => (Request::Confirm { reservation }, Late::Sold(hold, invoked_ns)),
-            8..=9 => (Request::ConfirmLate { reservation }, Late::SoldLate(hold)),
+            8..=9 => (Request::ConfirmLate { reservation }, Late::Anew(hold)),
             _ => (Request::Cancel { reservation }, Late::GivenBack(hold, invoked_ns)),
         };
         self.late.push(late);
@@ -159,7 +159,7 @@ impl Simulation {
         }
         match self.late.remove(0) {
             Late::Sold(hold, invoked_ns) => drop(self.confirm(hold, invoked_ns)),
-            Late::SoldLate(hold) => drop(self.confirm_late(hold)),
+            Late::Anew(hold) => drop(self.confirm_late(hold)),
             Late::GivenBack(hold, invoked_ns) => drop(self.cancel(hold, invoked_ns)),
         }
     }
