@@ -322,11 +322,12 @@ impl<'m> Builder<'m> {
             | Reason::Unreachable => return None,
         };
         let allowed = if exact_reasons { exact } else { States::OVER.or(late) };
-        // Where a repeat succeeds, it is not refused, in whatever words.
-        let again = match () {
-            () if confirm && repeated_confirm_is_ok => States::CONFIRMED,
-            () if cancel && repeated_cancel_is_ok => States::CANCELLED,
-            () => States::NONE,
+        // Where a repeat succeeds, it is not refused, in whatever words. A service without exact reasons may let the repeat
+        // that meets its first succeed or refuse it.
+        let again = match exact_reasons {
+            true if confirm && repeated_confirm_is_ok => States::CONFIRMED,
+            true if cancel && repeated_cancel_is_ok => States::CANCELLED,
+            _ => States::NONE,
         };
         let allowed = allowed.but(again);
         if anew && allowed.meets(States::LAPSED) {

@@ -15,9 +15,7 @@ use crate::{
 pub fn refute(history: &ItemHistory, calls: &[&Call]) -> Vec<Violation> {
     let mut about: HashMap<&str, Vec<&Call>> = HashMap::new();
     for call in calls {
-        // A repeat under a key shows the hold as it is now.
-        let repeated = call.request.key().and_then(|_| call.outcome.reservation()?.id.as_deref());
-        if let Some(id) = call.request.reservation().or(repeated) {
+        if let Some(id) = call.request.reservation() {
             about.entry(id).or_default().push(call);
         }
     }
@@ -144,7 +142,7 @@ impl Life<'_> {
     }
 
     fn shows(&self, call: &Call) -> Option<Status> {
-        let reads = matches!(call.request, Request::GetReservation { .. } | Request::Reserve { .. });
+        let reads = matches!(call.request, Request::GetReservation { .. });
         call.outcome.reservation().filter(|_| reads)?.status
     }
 }

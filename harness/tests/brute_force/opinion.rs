@@ -373,10 +373,12 @@ impl Story {
         let or_overdue = any_of.contains(&Is::Lapsed);
         // What the contract accepts again is not refused.
         match request {
-            Request::Confirm { .. } | Request::ConfirmLate { .. } if repeated_confirm_is_ok => {
+            Request::Confirm { .. } | Request::ConfirmLate { .. } if repeated_confirm_is_ok && exact_reasons => {
                 any_of.retain(|is| *is != Is::Sold);
             }
-            Request::Cancel { .. } if repeated_cancel_is_ok => any_of.retain(|is| *is != Is::GivenBack),
+            Request::Cancel { .. } if repeated_cancel_is_ok && exact_reasons => {
+                any_of.retain(|is| *is != Is::GivenBack)
+            }
             _ => {}
         }
         if late && or_overdue {
