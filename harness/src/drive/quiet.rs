@@ -20,6 +20,8 @@ use crate::{
 const READ_MAX: usize = 12;
 /// No one reservation may be larger (the contract's limit).
 const QUANTITY_MAX: i64 = 1_000_000;
+/// And no more of them are made to sell what is left.
+const SALES_MAX: i64 = 500;
 /// A round's history is small: if its check takes this long, it will not end soon either.
 const CHECK_TIME: Duration = Duration::from_secs(3);
 /// Sweeps are bounded and may skip a busy item, so one is not always enough.
@@ -293,11 +295,11 @@ impl Round {
         }
         let (confirmed, held) = self.tally();
         let rest = self.total() - confirmed - held;
-        if rest > QUANTITY_MAX {
+        let mut at_once = self.target().dialect().quantity(rest);
+        if rest > QUANTITY_MAX || rest > SALES_MAX * at_once {
             return Ok(());
         }
         let mut left = rest;
-        let mut at_once = rest;
         while left > 0 {
             let request = self.reserve(left.min(at_once), None);
             let call = self.call(0, request).await;

@@ -62,6 +62,7 @@ pub struct Round {
     /// What this round brought to light.
     pub findings: Findings,
     customers: u64,
+    items: u64,
 }
 
 impl Round {
@@ -102,6 +103,7 @@ impl Round {
             steering: Steering::default(),
             findings: Findings::default(),
             customers: 0,
+            items: 0,
         })
     }
 
@@ -191,7 +193,9 @@ impl Round {
 
     /// Asks for an item; it is the round's only where the caller makes it so.
     pub(crate) async fn created(&mut self, total: i64) -> Call {
-        let name = format!("harness_{}_{}_{}", self.run, self.scenario, self.number);
+        // Some services take each name once.
+        self.items += 1;
+        let name = format!("harness_{}_{}_{}", self.run, self.scenario, self.items);
         self.crew.call(self.number as usize, Request::CreateItem { name, total, key: None }, None).await
     }
 
@@ -219,6 +223,12 @@ impl Round {
         // Some services take a name, some only a UUID; this is both.
         let customer = format!("01900000-0000-4000-8000-{:012}", self.customers);
         Request::Reserve { item: self.item.clone(), customer, quantity, ttl_ms, key: None }
+    }
+
+    /// One unit or more, up to so many, or to as many as one reservation may hold here.
+    pub fn units(&mut self, most: i64) -> i64 {
+        let most = self.target.dialect().quantity(most);
+        1 + self.seed.below(u64::try_from(most).unwrap_or(1)) as i64
     }
 
     /// Makes holds, all at once, each of which must succeed: the stage, not yet the race.

@@ -236,7 +236,7 @@ fn number(value: &Value) -> Option<i64> {
 
 /// Milliseconds since the epoch, from RFC 3339, with or without a zone, or a number (seconds or milliseconds, told apart
 /// by their size).
-fn instant_ms(value: &Value) -> Option<i64> {
+pub(crate) fn instant_ms(value: &Value) -> Option<i64> {
     match value {
         Value::String(text) => chrono::DateTime::parse_from_rfc3339(text)
             .map(|instant| instant.timestamp_millis())

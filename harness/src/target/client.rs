@@ -138,7 +138,7 @@ impl Client {
         for last in [false, true] {
             self.warm().await?;
             loaded.written = Instant::now();
-            let bytes = self.target.write(self.instance, &loaded.request).ok_or("the deployment has no such route")?;
+            let bytes = self.target.write(self.instance, &loaded.request).ok_or("there is no such route")?;
             let Some(connection) = &mut self.connection else { continue };
             match connection.load(&bytes).await {
                 Ok(()) => return Ok(()),

@@ -274,9 +274,12 @@ impl Dialect {
             return fixed_ms;
         }
         match self.send.ttl_unit {
-            Unit::Seconds | Unit::Milliseconds | Unit::FractionalMinutes | Unit::Instant => wished_ms,
+            Unit::Seconds | Unit::Milliseconds | Unit::FractionalMinutes => wished_ms,
+            Unit::Instant if self.behaviour.deadline_rounding_ms < 1_000 => wished_ms,
             // Where the deadline itself is kept in whole seconds, what is left of the first one may be nothing.
-            Unit::WholeSeconds => (wished_ms + self.behaviour.deadline_rounding_ms).div_ceil(1_000).max(1) * 1_000,
+            Unit::WholeSeconds | Unit::Instant => {
+                (wished_ms + self.behaviour.deadline_rounding_ms).div_ceil(1_000).max(1) * 1_000
+            }
             Unit::Minutes => wished_ms.div_ceil(60_000).max(1) * 60_000,
         }
     }

@@ -21,7 +21,7 @@ const UNSAID_MAX: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Pace {
     state: Arc<Mutex<State>>,
-    exhausted: Arc<watch::Sender<Option<String>>>,
+    exhausted: Arc<watch::Sender<Option<u16>>>,
 }
 
 struct State {
@@ -64,8 +64,7 @@ impl Pace {
         state.limited = state.limited.saturating_add(1);
         let longer = until.saturating_duration_since(known);
         if longer > state.left {
-            let why = format!("{} after {} calls; the limit must be raised for a race", response.status, state.served);
-            self.exhausted.send_if_modified(|known| known.is_none() && known.replace(why).is_none());
+            self.exhausted.send_if_modified(|known| known.is_none() && known.replace(response.status).is_none());
         } else {
             state.left -= longer;
             state.not_before = Some(known.max(until));
@@ -88,15 +87,15 @@ impl Pace {
     /// Returns, with the reason, when waiting any longer would exceed the bound.
     pub async fn exhausted(&self) -> String {
         let mut told = self.exhausted.subscribe();
-        match told.wait_for(Option::is_some).await {
-            Ok(why) => why.clone().unwrap_or_default(),
-            Err(_) => std::future::pending().await,
-        }
+        let _ = told.wait_for(Option::is_some).await;
+        // Calls of the same burst that were served are counted too, whichever answer was read first.
+        self.is_exhausted().unwrap_or_default()
     }
 
     /// The same, where it is so already.
     pub fn is_exhausted(&self) -> Option<String> {
-        self.exhausted.borrow().clone()
+        let status = (*self.exhausted.borrow())?;
+        Some(format!("{status} after {} calls; the limit must be raised for a race", self.state().served))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -40,7 +40,7 @@ async fn play(round: &mut Round) -> Result<(), Halt> {
     // Nothing races here but the sampler, which reads all the while.
     round.race(Vec::new(), None).await?;
     for step in 0..6 {
-        let quantity = 1 + round.seed.below(2) as i64;
+        let quantity = round.units(2);
         let ttl_ms = if step % 3 == 2 { lapsing } else { None };
         let made = round.hold(&[(quantity, ttl_ms)]).await?;
         round.compare("after a reserve").await;

@@ -32,7 +32,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
 };
 
 async fn play(round: &mut Round) -> Result<(), Halt> {
-    let quantities: Vec<i64> = (0..HOLDS).map(|_| 1 + round.seed.below(3) as i64).collect();
+    let quantities: Vec<i64> = (0..HOLDS).map(|_| round.units(3)).collect();
     round.create_item(quantities.iter().sum::<i64>() + OTHERS as i64).await?;
     round.hold(&[(1, None); OTHERS]).await?;
     let wanted: Vec<(i64, Option<u64>)> = quantities.into_iter().map(|quantity| (quantity, None)).collect();

@@ -62,7 +62,8 @@ async fn play(round: &mut Round) -> Result<(), Halt> {
 }
 
 fn order(round: &mut Round) -> Request {
-    let mut request = round.reserve(2, None);
+    let two = round.target().dialect().quantity(2);
+    let mut request = round.reserve(two, None);
     if let Request::Reserve { key, customer, .. } = &mut request {
         *key = Some(format!("harness-{}-{}", round.run(), customer));
     }

@@ -38,7 +38,7 @@ async fn play(round: &mut Round) -> Result<(), Halt> {
     round.create_item(UNITS).await?;
     let mut requests = Vec::with_capacity(CUSTOMERS);
     for _ in 0..CUSTOMERS {
-        let quantity = 1 + round.seed.below(5) as i64;
+        let quantity = round.units(5);
         requests.push(round.reserve(quantity, None));
     }
     let calls = round.race(requests, None).await?;

@@ -15,7 +15,7 @@ pub(super) async fn race(
     others: usize,
     request: impl Fn(String) -> Request,
 ) -> Result<Vec<Call>, Halt> {
-    let quantities: Vec<i64> = (0..holds).map(|_| 1 + round.seed.below(3) as i64).collect();
+    let quantities: Vec<i64> = (0..holds).map(|_| round.units(3)).collect();
     round.create_item(quantities.iter().sum::<i64>() + others as i64).await?;
     round.hold(&vec![(1, None); others]).await?;
     let wanted: Vec<(i64, Option<u64>)> = quantities.into_iter().map(|quantity| (quantity, None)).collect();

@@ -39,7 +39,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
 
 async fn play(round: &mut Round) -> Result<(), Halt> {
     let others = round.others(OTHERS);
-    let quantities: Vec<i64> = (0..HOLDS).map(|_| 1 + round.seed.below(3) as i64).collect();
+    let quantities: Vec<i64> = (0..HOLDS).map(|_| round.units(3)).collect();
     round.create_item(quantities.iter().sum::<i64>() + others as i64).await?;
     round.hold(&vec![(1, None); others]).await?;
     let ttl_ms = round.ttl_ms(TTL_MS);

@@ -56,7 +56,7 @@ fn step(round: &mut Round) -> Request {
         (4, _) => Request::Expire,
         (5, _) => Request::GetItem { item: round.item().to_owned() },
         _ => {
-            let quantity = 1 + round.seed.below(3) as i64;
+            let quantity = round.units(3);
             let lapsing = round.target().dialect().short_deadlines() && round.seed.chance(30);
             let ttl_ms = lapsing.then(|| round.ttl_ms(TTL_MS));
             round.reserve(quantity, ttl_ms)

@@ -8,6 +8,7 @@ use tokio::time::sleep;
 use crate::{
     history::{Outcome, Request},
     target::{
+        answers::{instant_ms, normal},
         dialect::{Send, Unit},
         probe::{Heard, Probe, spellings},
     },
@@ -16,6 +17,9 @@ use crate::{
 /// How long after a deadline an item is read, in milliseconds: a sweeper of the deployment's own would have to come by
 /// in time every time.
 const SOON_MS: [u64; 3] = [4, 17, 9];
+
+/// How far a deadline in whole seconds may lie from the one that was asked for.
+const WHOLE_MS: u64 = 1_000;
 
 /// A hold that was asked for with a short deadline in one spelling.
 struct Tried {
@@ -100,8 +104,12 @@ impl Probe<'_> {
         let heard = self.ask(&request).await?;
         let Some(view) = heard.outcome.reservation() else { return Ok(None) };
         // Who counts in whole seconds shows up to one less, and makes nothing of a part of one.
-        let coarse = numeric_deadline(&heard.body);
-        let fine = self.dialect.send.ttl_unit != Unit::WholeSeconds;
+        let coarse = whole_seconds(&heard.body);
+        let unit = self.dialect.send.ttl_unit;
+        let fine = !matches!(unit, Unit::WholeSeconds | Unit::Instant);
+        if coarse && unit == Unit::Instant {
+            self.dialect.behaviour.deadline_rounding_ms = WHOLE_MS;
+        }
         let near = |shown: u64| shown.abs_diff(ttl_ms) <= if coarse { 1_000 } else { 20 };
         Ok(Some(Tried {
             send: self.dialect.send.clone(),
@@ -127,15 +135,16 @@ impl Probe<'_> {
         let available = |heard: &Heard| heard.outcome.item().and_then(|view| view.available);
         let mut freed = true;
         let mut lapsed = None;
+        let fine_ms = self.dialect.behaviour.deadline_rounding_ms;
+        let mut whole = true;
         for soon_ms in SOON_MS {
             let (_, before) = self.numbers(item).await?;
             let ttl_ms = self.dialect.ttl_ms(40);
             let request = self.reservation(item, self.dialect.quantity(5), Some(ttl_ms));
             let held = self.ask(&request).await?;
             lapsed = held.outcome.reservation().and_then(|view| view.id.clone());
-            if numeric_deadline(&held.body) {
-                self.dialect.behaviour.deadline_rounding_ms = 1_000;
-            }
+            whole &= whole_seconds(&held.body);
+            self.dialect.behaviour.deadline_rounding_ms = if whole { WHOLE_MS } else { fine_ms };
             if !self.dialect.short_deadlines()
                 && let Some(mover) = &mut self.mover
             {
@@ -172,14 +181,35 @@ impl Probe<'_> {
     }
 }
 
-/// Whether a deadline is shown in whole seconds since the epoch, and so may lie a second early.
-fn numeric_deadline(body: &Value) -> bool {
-    match body {
-        Value::Object(fields) => fields.iter().any(|(name, value)| {
-            let deadline =
-                name.to_ascii_lowercase().contains("expir") && value.as_i64().is_some_and(|at| at < 100_000_000_000);
-            deadline || numeric_deadline(value)
-        }),
-        _ => false,
+/// Whether a deadline is shown that lies at a whole second, as a number or as a date, and so may lie a second early or late.
+/// By accident one in a thousand does.
+fn whole_seconds(body: &Value) -> bool {
+    const NAMES: [&str; 4] = ["expir", "until", "deadline", "validto"];
+    let Value::Object(fields) = body else { return false };
+    fields.iter().any(|(name, value)| {
+        let name = normal(name);
+        let instant_ms =
+            instant_ms(value).filter(|at| *at >= FIRST_MS && NAMES.iter().any(|known| name.contains(known)));
+        instant_ms.is_some_and(|at| at % 1_000 == 0) || whole_seconds(value)
+    })
+}
+
+/// What lies before 2001 is a span and no instant.
+const FIRST_MS: i64 = 1_000_000_000_000;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn whole_seconds_are_told_from_numbers_and_dates() {
+        for whole in [json!(1_700_000_001), json!("2026-01-01T00:00:05+00:00"), json!(1_700_000_001_000_i64)] {
+            assert!(whole_seconds(&json!({ "data": { "expiresAt": whole } })), "{whole}");
+        }
+        for fine in [json!(1_700_000_001.25), json!("2026-01-01T00:00:05.120Z"), json!(60), json!(null)] {
+            assert!(!whole_seconds(&json!({ "expires_in": fine, "created_at": 1_700_000_001 })), "{fine}");
+        }
     }
 }
