@@ -67,6 +67,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         ],
         schema: &["alter table stockhold.reservations drop constraint reservation_confirmed_before_deadline"],
         scenario: "confirm_expire",
+        over_http: &["lifecycle"],
         ..Mutant::PLAIN
     },
     Mutant {

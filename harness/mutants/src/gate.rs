@@ -128,7 +128,7 @@ fn report(plan: &Plan, trials: &[Trial]) -> String {
         if let Some(what) = trial.complaint() {
             text.push_str(&format!("\n{} escaped: {what}\n  {}\n", trial.mutant.name, trial.mutant.told));
             text.push_str(&format!(
-                "  again: stockhold-harness mutants --serve {} --clean-runs 0 --mutant {} --seed {}\n",
+                "  again: stockhold-mutants --serve {} --clean-runs 0 --mutant {} --seed {}\n",
                 plan.serve.display(),
                 trial.mutant.name,
                 plan.seed

@@ -201,7 +201,9 @@ async fn deadline_schedules(target: &Target, options: &Options, tables: &Tables)
     let mut row = ScenarioResult::empty(DEADLINE_SCHEDULES);
     let schedules = schedule::deadline_schedules(&Seed::new(options.seed), SCHEDULES_MAX);
     let mut unwatched = Unwatched;
-    let explored = match Explorer::stage(target, options, tables.clone()).await {
+    // The log is read by the scenarios' own stage.
+    let unlogged = Options { witness: false, ..options.clone() };
+    let explored = match Explorer::stage(target, &unlogged, tables.clone()).await {
         Ok(explorer) => tokio::select! {
             explored = explorer.explore(&schedules, &mut unwatched) => explored.map_err(|halt| halt.to_string()),
             () = options.interrupt.asked() => Err("interrupted".to_owned()),
