@@ -153,6 +153,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         ],
         schema: &[END_UNCHECKED, ZERO_UNCHECKED],
         scenario: "confirm_cancel_expire",
+        over_http: &["lifecycle", "expectation"],
         ..BATCH
     },
     Mutant {
@@ -167,6 +168,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         schema: &["alter table stockhold.reservations drop constraint reservation_confirmed_before_deadline;
             alter table stockhold.reservations drop constraint reservation_cancelled_before_deadline"],
         scenario: "confirm_expire",
+        over_http: &["lifecycle", "expectation"],
         ..BATCH
     },
     Mutant {

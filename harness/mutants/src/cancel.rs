@@ -79,6 +79,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         ],
         schema: &["alter table stockhold.reservations drop constraint reservation_cancelled_before_deadline"],
         scenario: "confirm_cancel_expire",
+        over_http: &["lifecycle", "expectation"],
         ..Mutant::PLAIN
     },
     Mutant {

@@ -80,6 +80,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
             replace: "        least(clock_timestamp(), locked_reservation.expires_at - interval '1 microsecond') as clock\n",
         }],
         scenario: "confirm_expire",
+        over_http: &["lifecycle", "expectation"],
         with_database: &["expectation", "books"],
         ..Mutant::PLAIN
     },

@@ -257,10 +257,14 @@ impl Rounds {
     }
 }
 
-/// Where a deadline is seconds away, a quarter of the rounds takes as long as all of them elsewhere.
+/// Where a deadline is seconds away, a part of the rounds takes as long as all of them elsewhere.
 fn usual_rounds(round: &Round, scenario: &Scenario) -> u32 {
     let coarse = scenario.needs.deadline && round.short_deadlines() && round.ttl_ms(1) >= 1_000;
-    if coarse { (scenario.rounds / 4).max(4) } else { scenario.rounds }
+    match round.target().dialect().fixed_ttl_ms() {
+        Some(_) if scenario.needs.deadline => (scenario.rounds / 8).max(2),
+        _ if coarse => (scenario.rounds / 4).max(4),
+        _ => scenario.rounds,
+    }
 }
 
 /// The worst verdict; undecided where nothing is left.
@@ -363,6 +367,8 @@ fn lacks_route(round: &Round, scenario: &Scenario) -> bool {
 
 async fn play_round(round: &mut Round, scenario: &Scenario) -> Result<(), Halt> {
     round.exact = scenario.exact;
+    // Where every hold lapses after seconds, a race that is not about deadlines ends before them.
+    round.waits = scenario.needs.deadline || round.target().dialect().fixed_ttl_ms().is_none();
     let played = (scenario.play)(round).await;
     // The sampler is called home even from a round that went wrong: the next one needs it.
     let closed = if played.is_ok() { round.close().await } else { round.end_watch().await };

@@ -57,6 +57,8 @@ pub struct Round {
     pub(crate) settled: HashMap<u64, bool>,
     /// Whether the scenario states every answer, so that an internal error of the service is none of them.
     pub(crate) exact: bool,
+    /// Whether the round ends only when every short hold has lapsed.
+    pub(crate) waits: bool,
     /// Where the scenario's rounds aim, learnt from round to round.
     pub steering: Steering,
     /// What this round brought to light.
@@ -100,6 +102,7 @@ impl Round {
             swept_ns: 0,
             settled: HashMap::new(),
             exact: false,
+            waits: true,
             steering: Steering::default(),
             findings: Findings::default(),
             customers: 0,
