@@ -98,8 +98,8 @@ pub mod internal {
 
     pub mod history {
         pub use crate::history::{
-            Answer, Call, Contract, ItemView, Moved, Outcome, Reason, Recorder, Request, ReservationView, Seed, Status,
-            SweepView, read,
+            Answer, Call, Contract, Event, FORMAT, ItemView, Moved, Outcome, Reason, Recorder, Request,
+            ReservationView, Seed, Status, SweepView, read,
         };
     }
 
