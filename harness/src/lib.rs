@@ -36,12 +36,12 @@ pub use check::{
     Checked, Limits, check_file,
     verdict::{Breach, Layer, Verdict, Violation},
 };
-pub use history::{File, read};
+pub use history::{File, Recorder, read};
 
 #[cfg(feature = "race")]
 pub use drive::{
     options::Options,
-    race::{RaceResult, Silent, race},
+    race::{Observer, RaceResult, Silent, race},
     scenarios::SCENARIOS,
 };
 #[cfg(feature = "race")]

@@ -15,7 +15,7 @@ use crate::{
     check::{
         by_item::by_item,
         model::{Act, ItemHistory, Op},
-        verdict::{Decision, Verdict, Violation},
+        verdict::{Breach, Decision, Verdict, Violation},
     },
     history::{Call, Contract, File, Moved, Request},
 };
@@ -125,7 +125,13 @@ impl Checked {
         match find_order(history, until, states) {
             Decision::Explained => {}
             Decision::ExplainedBut(reads) => self.loosely += reads,
-            Decision::Refuted(violation) => self.violations.push(violation),
+            Decision::Refuted(violation) => {
+                // Where everything but the reads can be put in order, the writes hold.
+                let until = Instant::now() + SECOND_LOOK;
+                let writes = search::search(&without_reads(history), until, states / 4);
+                let breach = if writes == Decision::Explained { Breach::ShowsWhatNeverWas } else { violation.breach };
+                self.violations.push(Violation { breach, ..violation });
+            }
             Decision::Undecided(why) => self.undecided.push(format!("item {}: {why}", history.item)),
         }
         if !self.violations.is_empty() {
@@ -142,6 +148,12 @@ impl Checked {
             ));
         }
     }
+}
+
+fn without_reads(history: &ItemHistory) -> ItemHistory {
+    let reads = |op: &&Op| matches!(op.act, Act::Read { .. } | Act::Observe { .. });
+    let ops = history.ops.iter().filter(|op| !reads(op)).copied().collect();
+    ItemHistory { ops, ..history.clone() }
 }
 
 /// How long an item that is refuted already is searched.

@@ -227,7 +227,8 @@ async fn deadline_schedules(target: &Target, options: &Options, tables: &Tables)
         Err(why) => {
             row.undecided.push(why);
             row.skipped = true;
-            row.dispensable = true;
+            // Tables that were named must be there; those of another schema than ours cannot be guessed.
+            row.dispensable = *tables == Tables::default();
         }
     }
     row

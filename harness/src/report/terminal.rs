@@ -59,7 +59,8 @@ impl Observer for Progress {
         if let Some(bar) = self.bar.take() {
             bar.finish();
         } else if !self.quiet {
-            eprintln!("  {:<21} {} after {} ms", result.scenario, result.verdict.word(), result.took_ms);
+            let word = if result.skipped { "skipped" } else { result.verdict.word() };
+            eprintln!("  {:<21} {word} after {} ms", result.scenario, result.took_ms);
         }
     }
 }
@@ -88,7 +89,7 @@ pub fn table(result: &RaceResult) -> String {
     ));
     for row in &result.scenarios {
         for why in &row.undecided {
-            let word = coloured(row.verdict, row.skipped);
+            let word = coloured(Verdict::Undecided, row.skipped);
             text.push_str(&format!("{word} {}: {why}\n", row.scenario));
         }
         if let Some(failure) = &row.failure {
@@ -96,8 +97,7 @@ pub fn table(result: &RaceResult) -> String {
         }
     }
     for what in &result.departures {
-        let word = if result.strict { style("broken").red().bold() } else { style("departure").yellow() };
-        text.push_str(&format!("{word} from the assignment: {what}\n"));
+        text.push_str(&format!("{} from the assignment: {what}\n", style("departure").yellow()));
     }
     text.push_str(&last_line(result));
     text
@@ -118,7 +118,11 @@ fn last_line(result: &RaceResult) -> String {
         Verdict::Undecided => style(result.verdict.word()).yellow(),
         Verdict::Broken => style(result.verdict.word()).red().bold(),
     };
-    let mut line = if broken.is_empty() {
+    let departs = result.strict && !result.departures.is_empty();
+    let mut line = if departs && broken.is_empty() {
+        let count = result.departures.len();
+        format!("\n{word}: {held} of {} scenarios held, with {count} departures, which --strict forbids", rows.len())
+    } else if broken.is_empty() {
         format!("\n{word}: {held} of {} scenarios held", rows.len())
     } else {
         format!("\n{word}: {} of {} scenarios ({}); {held} held", broken.len(), rows.len(), broken.join(", "))

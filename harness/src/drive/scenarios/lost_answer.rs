@@ -103,7 +103,9 @@ async fn confirm(round: &mut Round, reservation: String) {
     // Some only say that it is no longer pending.
     let repeated =
         [Reason::ReservationConfirmed, Reason::NotPending].iter().any(|reason| call.outcome.is_refused_for(*reason));
-    let met = call.outcome.is_ok() || repeated && !round.target().dialect().behaviour.repeated_confirm_is_ok;
+    // The repeat may meet its first, which a service without exact reasons may refuse.
+    let behaviour = &round.target().dialect().behaviour;
+    let met = call.outcome.is_ok() || repeated && !(behaviour.repeated_confirm_is_ok && behaviour.exact_reasons);
     let answer = told(&call.outcome, call.status);
     round.expect(met, || format!("a confirm repeated after its answer was lost was answered {answer}"), &[call]);
 }
