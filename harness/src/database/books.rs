@@ -74,6 +74,28 @@ impl Books {
         Err(format!("--expire-sql changed {} rows of reservation {reservation}, not one", done.rows_affected()))
     }
 
+    /// Runs the caller's own statements that make or reset an item: `{name}`, `{total}` and `{item}` stand in them. Says what
+    /// they return first.
+    pub async fn stage(
+        &mut self,
+        sql: &str,
+        name: &str,
+        total: i64,
+        item: Option<&str>,
+    ) -> Result<Option<String>, String> {
+        let quoted = |sql: String, place: &str, value: &str| {
+            let value = literal(value);
+            sql.replace(&format!("'{place}'"), &value).replace(place, &value)
+        };
+        let sql = quoted(sql.replace("{total}", &total.to_string()), "{name}", name);
+        let sql = quoted(sql, "{item}", item.unwrap_or_default());
+        let rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut self.connection).await;
+        let rows = rows.map_err(|error| format!("--stage-sql failed: {}", plain(&error)))?;
+        // Over the simple protocol every value is a text, whatever its type.
+        let first = rows.first().map(|row| row.try_get_unchecked::<String, _>(0));
+        first.transpose().map_err(|error| format!("--stage-sql returned no id: {}", plain(&error)))
+    }
+
     /// The invariant as one statement sees it, with one clock value that is not older than its snapshot.
     pub async fn sample(&mut self, item: &str) -> Result<Sample, String> {
         let text = self.scalar(&SAMPLE.replace("$item", &literal(item))).await?;
