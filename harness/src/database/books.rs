@@ -5,7 +5,10 @@ use futures::future::BoxFuture;
 use serde::Deserialize;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgConnectOptions};
 
-use crate::{check::books::Page, target::probe::Mover};
+use crate::{
+    check::books::Page,
+    target::{deployment::own, probe::Mover},
+};
 
 /// A connection to the deployment's database, for reading. Speaks the simple protocol, so that a pooler may stand
 /// between.
@@ -39,7 +42,7 @@ impl Books {
 
     /// All rows of one item in one statement, which is one snapshot.
     pub async fn page(&mut self, item: &str) -> Result<Page, String> {
-        let item = literal(item);
+        let item = literal(own(item));
         let text = self.scalar(&PAGE.replace("$item", &item)).await?;
         serde_json::from_str(&text).map_err(|error| format!("the item's rows cannot be read: {error}"))
     }
@@ -98,7 +101,7 @@ impl Books {
 
     /// The invariant as one statement sees it, with one clock value that is not older than its snapshot.
     pub async fn sample(&mut self, item: &str) -> Result<Sample, String> {
-        let text = self.scalar(&SAMPLE.replace("$item", &literal(item))).await?;
+        let text = self.scalar(&SAMPLE.replace("$item", &literal(own(item)))).await?;
         serde_json::from_str(&text).map_err(|error| format!("the sample cannot be read: {error}"))
     }
 }
