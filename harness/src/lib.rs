@@ -125,7 +125,7 @@ pub mod internal {
             deployment::{Keys, Target},
             dialect::{Dialect, Unit},
             pace::Pace,
-            probe::{Asking, Probed, believe, probe},
+            probe::{Asking, Backstage, Probed, believe, probe},
         };
 
         pub mod http2 {

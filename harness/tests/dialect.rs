@@ -10,7 +10,7 @@ use stockhold_harness::internal::{
     control::{Control, Fault, Shape},
     drive::{Options, RaceResult, SCENARIOS, Silent, race},
     history::Recorder,
-    target::{Asking, Dialect, Keys, Origin, Pace, Probed, Target, Unit, believe, probe},
+    target::{Asking, Backstage, Dialect, Keys, Origin, Pace, Probed, Target, Unit, believe, probe},
 };
 
 const WAIT: Duration = Duration::from_secs(10);
@@ -24,8 +24,10 @@ async fn probed(control: &Control, file: Option<&str>) -> Probed {
     let (keys, pace) = (Keys::default(), Pace::default());
     let asking = Asking { origin: &origin, keys: &keys, wait: WAIT, run: "test", pace: &pace };
     match file {
-        None => probe(asking, Dialect::default(), None).await.unwrap(),
-        Some(file) => believe(asking, Dialect::default().overridden(file).unwrap()).await.unwrap(),
+        None => probe(asking, Dialect::default(), Backstage::default()).await.unwrap(),
+        Some(file) => {
+            believe(asking, Dialect::default().overridden(file).unwrap(), Backstage::default()).await.unwrap()
+        }
     }
 }
 
@@ -42,7 +44,9 @@ async fn raced(name: &str, fault: Option<Fault>) -> RaceResult {
 #[tokio::test]
 async fn probe_finds_nothing_to_say_about_the_contract_itself() {
     let control = Control::start(1, None).await.unwrap();
-    let probed = probed(&control, None).await;
+    let mut probed = probed(&control, None).await;
+    // How long a hold lives whose caller says nothing is every service's own affair.
+    probed.dialect.behaviour.default_ttl_ms = None;
     assert_eq!(probed.dialect, Dialect::default());
     assert_eq!(probed.found, Vec::<String>::new());
 }
@@ -108,4 +112,61 @@ async fn a_faulty_foreign_service_is_broken(
 ) {
     let result = raced(name, Some(fault)).await;
     assert_eq!(result.verdict, Verdict::Broken, "{result:#?}");
+}
+
+/// Every key of a dialect, as `table.key`.
+fn keys() -> Vec<(String, String)> {
+    let dialect = serde_json::to_value(Dialect::default()).unwrap();
+    let tables = dialect.as_object().unwrap().clone().into_iter();
+    tables
+        .flat_map(|(table, keys)| {
+            keys.as_object().unwrap().keys().map(|key| (table.clone(), key.clone())).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+#[test]
+fn schema_names_every_key_and_no_other() {
+    let schema: serde_json::Value = serde_json::from_str(include_str!("../docs/dialect.schema.json")).unwrap();
+    let tables = schema["properties"].as_object().unwrap();
+    let told = tables.iter().flat_map(|(table, of)| {
+        of["properties"].as_object().unwrap().keys().map(|key| (table.clone(), key.clone())).collect::<Vec<_>>()
+    });
+    let (mut told, mut keys): (Vec<_>, Vec<_>) = (told.collect(), keys());
+    told.sort();
+    keys.sort();
+    assert_eq!(told, keys);
+    for (table, key) in keys {
+        let default = serde_json::to_value(Dialect::default()).unwrap()[&table][&key].clone();
+        let told = schema["properties"][&table]["properties"][&key].get("default").cloned().unwrap_or_default();
+        assert_eq!(told, default, "{table}.{key}");
+    }
+}
+
+#[test]
+fn readme_names_every_key_and_its_dialect_is_the_default() {
+    let readme = include_str!("../README.md");
+    let (_, section) = readme.split_once("```toml\n").unwrap();
+    let (toml, _) = section.split_once("```").unwrap();
+    for (table, key) in keys() {
+        assert!(
+            toml.split(|letter: char| !letter.is_alphanumeric() && letter != '_').any(|word| word == key),
+            "{table}.{key}"
+        );
+    }
+    assert_eq!(Dialect::default().overridden(toml).unwrap(), Dialect::default());
+}
+
+#[test]
+fn a_saved_dialect_is_read_back_as_it_was() {
+    let file = "[send]\nttl = \"expires_at\"\nttl_unit = \"instant\"\nitem_extra = { sku = \"{unique}\", price = 100 }\n[behaviour]\nquantity_max = 4";
+    let dialect = Dialect::default().overridden(file).unwrap();
+    assert_eq!(Dialect::default().overridden(&dialect.to_toml().unwrap()).unwrap(), dialect);
+}
+
+#[tokio::test]
+async fn nothing_is_learnt_where_a_dialect_file_is_given() {
+    let control = Control::dressed(1, Some(Fault::DoubleRelease), shape("cron")).await.unwrap();
+    let given = Dialect::default().overridden("[behaviour]\nexact_reasons = false").unwrap();
+    assert_eq!(probed(&control, Some("[behaviour]\nexact_reasons = false")).await.dialect, given);
 }

@@ -67,6 +67,14 @@ pub struct Deployment {
     /// `Retry-After`).
     #[arg(long, default_value_t = 120, value_name = "SECONDS")]
     pub max_time: u64,
+    /// Statements that make an item of `{total}` units named `{name}` and return its id, for deployments whose API creates
+    /// none: "insert into products (name, stock) values ('{name}', {total}) returning id". Or that bring the item `{item}`,
+    /// one of `--item`, into that state, with no hold on it. Needs --database-url.
+    #[arg(long, value_name = "SQL")]
+    pub stage_sql: Option<String>,
+    /// An item that `--stage-sql` may use; may be given more than once: they take turns.
+    #[arg(long = "item", requires = "stage_sql", value_name = "ID")]
+    pub items: Vec<String>,
     /// How long one call may take before it counts as unknown.
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
     pub timeout_seconds: u64,

@@ -9,6 +9,7 @@ use crate::{
     database::{
         books::{Books, DeadlineMover},
         gate::Tables,
+        stage::Stage,
     },
     history::{Contract, Event, FORMAT, Recorder},
     report::{exit_code::Exit, place::Place},
@@ -18,7 +19,7 @@ use crate::{
         dialect::Dialect,
         http2,
         pace::Pace,
-        probe::{self, Asking, Mover, Probed},
+        probe::{self, Asking, Backstage, Probed},
         trust::Trust,
     },
 };
@@ -31,7 +32,7 @@ pub async fn target(
     seed: u64,
     quiet: bool,
     place: Option<&Place>,
-    mover: Option<Box<dyn Mover>>,
+    backstage: Backstage,
 ) -> Result<Result<(Target, Vec<String>), Exit>> {
     if let Some(remote) = deployment.urls.iter().find(|url| !is_loopback(url))
         && !deployment.yes_this_deployment
@@ -54,7 +55,7 @@ pub async fn target(
     let timeout = Duration::from_secs(deployment.timeout_seconds.max(1));
     let pace = Pace::new(Duration::from_secs(deployment.max_time));
     let asking = |origin| Asking { origin, keys: &keys, wait: timeout, run, pace: &pace };
-    let probed = match probed(deployment, &origins, http2, asking, given, mover).await {
+    let probed = match probed(deployment, &origins, http2, asking, given, backstage).await {
         Ok(probed) => probed,
         Err(why) => {
             eprintln!("stockhold-harness: {why}");
@@ -75,6 +76,7 @@ pub async fn target(
     let recorder = recorder.context("the history file cannot be created")?;
     let target = Target::at(origins, probed.dialect, keys.clone(), timeout, recorder).map_err(anyhow::Error::msg)?;
     let target = target.at_the_pace_of(&pace);
+    let target = if deployment.items.is_empty() { target } else { target.renaming_items() };
     let target = if http2 { target.over_http2() } else { target };
     target.recorder().record(&Event::Run {
         format: FORMAT,
@@ -100,7 +102,7 @@ async fn probed<'p>(
     http2: bool,
     asking: impl Fn(&'p Origin) -> Asking<'p>,
     given: Dialect,
-    mover: Option<Box<dyn Mover>>,
+    backstage: Backstage,
 ) -> Result<Probed, String> {
     let at = |origin: &Origin, error: String| format!("{}: {error}", origin.shown());
     for origin in origins {
@@ -119,9 +121,9 @@ async fn probed<'p>(
     let (first, others) = origins.split_first().ok_or("no --url was given")?;
     let learns = deployment.dialect.is_none() || deployment.save_dialect.is_some();
     let probed = if learns {
-        probe::probe(asking(first), given, mover).await
+        probe::probe(asking(first), given, backstage).await
     } else {
-        probe::believe(asking(first), given).await
+        probe::believe(asking(first), given, backstage).await
     };
     let probed = probed.map_err(|error| at(first, error))?;
     for other in others {
@@ -155,11 +157,28 @@ fn read_header(text: &str) -> Result<Header> {
     Ok(Header { name: name.to_owned(), value, shown })
 }
 
-/// What moves deadlines for the probe, where the caller says how.
-pub async fn mover(database_url: Option<&str>, expire_sql: Option<&str>) -> Result<Option<Box<dyn Mover>>> {
-    let (Some(url), Some(sql)) = (database_url, expire_sql) else { return Ok(None) };
-    let books = Books::open(url).await.map_err(anyhow::Error::msg)?;
-    Ok(Some(Box::new(DeadlineMover { books, sql: sql.to_owned() })))
+/// What the caller does behind the API's back, for the probe.
+pub async fn backstage(
+    deployment: &Deployment,
+    database_url: Option<&str>,
+    expire_sql: Option<&str>,
+) -> Result<Backstage> {
+    let mut backstage = Backstage::default();
+    if let (Some(url), Some(sql)) = (database_url, expire_sql) {
+        let books = Books::open(url).await.map_err(anyhow::Error::msg)?;
+        backstage.mover = Some(Box::new(DeadlineMover { books, sql: sql.to_owned() }));
+    }
+    if let Some(sql) = &deployment.stage_sql {
+        let url = database_url.context("--stage-sql needs --database-url")?;
+        let stage = Stage::open(url, sql, &deployment.items).await.map_err(anyhow::Error::msg)?;
+        backstage.stager = Some(Box::new(stage));
+    }
+    Ok(backstage)
+}
+
+/// The statement that makes items, and the items it may use.
+pub fn staging(deployment: &Deployment) -> Option<(String, Vec<String>)> {
+    Some((deployment.stage_sql.clone()?, deployment.items.clone()))
 }
 
 /// A run's id, part of the names of its items.
@@ -232,7 +251,13 @@ pub fn replay_flags(deployment: &Deployment, gated: &Gated) -> Vec<String> {
                 flags.push(format!("{flag} {}", quoted(value)));
             }
         }
-        for (flag, value) in [("--gate-sql", &gated.gate_sql), ("--expire-sql", &gated.expire_sql)] {
+        let statements = [
+            ("--gate-sql", &gated.gate_sql),
+            ("--expire-sql", &gated.expire_sql),
+            ("--stage-sql", &deployment.stage_sql),
+        ];
+        flags.extend(deployment.items.iter().map(|item| format!("--item {}", quoted(item))));
+        for (flag, value) in statements {
             flags.extend(value.as_ref().map(|value| format!("{flag} {}", quoted(value))));
         }
         flags.extend(gated.yes_this_database.then(|| "--yes-this-database".to_owned()));

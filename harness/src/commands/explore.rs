@@ -6,7 +6,7 @@ use crate::{
     check::verdict::Verdict,
     commands::{
         cli::{Deployment, Explore, Gated, Race, Replay},
-        deployment::{fresh_run, fresh_seed, mover, replay_flags, tables, target},
+        deployment::{backstage, fresh_run, fresh_seed, replay_flags, staging, tables, target},
         output::{exit, say},
         race,
     },
@@ -92,15 +92,18 @@ pub async fn replay(arguments: Replay) -> Result<Exit> {
     }
     let run = fresh_run();
     let gated = &arguments.gated;
-    let mover = mover(gated.database_url.as_deref(), gated.expire_sql.as_deref()).await?;
-    let target = match target(&arguments.deployment, arguments.http2, &run, seed, arguments.json, None, mover).await? {
-        Ok((target, _)) => target,
-        Err(exit) => return Ok(exit),
-    };
+    let backstage =
+        backstage(&arguments.deployment, gated.database_url.as_deref(), gated.expire_sql.as_deref()).await?;
+    let target =
+        match target(&arguments.deployment, arguments.http2, &run, seed, arguments.json, None, backstage).await? {
+            Ok((target, _)) => target,
+            Err(exit) => return Ok(exit),
+        };
     let options = Options {
         database_url: arguments.gated.database_url.clone(),
         expire_sql: arguments.gated.expire_sql.clone(),
         replay_flags: replay_flags(&arguments.deployment, &arguments.gated),
+        stage: staging(&arguments.deployment),
         asked_by_name: true,
         only_round: Some(round),
         ..Options::new(seed, run)
@@ -132,12 +135,13 @@ async fn play(
         database_url: Some(url.to_owned()),
         expire_sql: gated.expire_sql.clone(),
         replay_flags: replay_flags(deployment, gated),
+        stage: staging(deployment),
         ..Options::new(seed, run.clone())
     };
     // A wrong database is told before anything is sent.
     crate::database::gate::Gatehouse::open(url, tables.clone()).await.map_err(anyhow::Error::msg)?;
-    let mover = mover(Some(url), gated.expire_sql.as_deref()).await?;
-    let target = match target(deployment, false, &run, seed, quiet, None, mover).await? {
+    let backstage = backstage(deployment, Some(url), gated.expire_sql.as_deref()).await?;
+    let target = match target(deployment, false, &run, seed, quiet, None, backstage).await? {
         Ok((target, _)) => target,
         Err(exit) => return Ok(Err(exit)),
     };

@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use crate::{
     commands::{
         cli::Race,
-        deployment::{fresh_run, fresh_seed, mover, replay_flags, tables, target},
+        deployment::{backstage, fresh_run, fresh_seed, replay_flags, staging, tables, target},
         output::{exit, say},
         signals,
     },
@@ -49,9 +49,11 @@ pub async fn race(arguments: Race) -> Result<Exit> {
         }
         setting.control.push(kill);
     }
-    let mover = mover(arguments.gated.database_url.as_deref(), arguments.gated.expire_sql.as_deref()).await?;
+    let gated = &arguments.gated;
+    let backstage =
+        backstage(&arguments.deployment, gated.database_url.as_deref(), gated.expire_sql.as_deref()).await?;
     let (target, found) =
-        match target(&arguments.deployment, arguments.http2, &run, seed, quiet, place.as_ref(), mover).await? {
+        match target(&arguments.deployment, arguments.http2, &run, seed, quiet, place.as_ref(), backstage).await? {
             Ok(probed) => probed,
             Err(exit) => return Ok(exit),
         };
@@ -64,6 +66,7 @@ pub async fn race(arguments: Race) -> Result<Exit> {
         replay_flags: replay_flags(&arguments.deployment, &arguments.gated),
         database_url: arguments.gated.database_url.clone(),
         expire_sql: arguments.gated.expire_sql.clone(),
+        stage: staging(&arguments.deployment),
         witness: arguments.witness,
         asked_by_name: !arguments.scenarios.is_empty(),
         without: known(&arguments.without)?,

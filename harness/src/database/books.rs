@@ -5,7 +5,10 @@ use futures::future::BoxFuture;
 use serde::Deserialize;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgConnectOptions};
 
-use crate::{check::books::Page, target::probe::Mover};
+use crate::{
+    check::books::Page,
+    target::{deployment::own, probe::Mover},
+};
 
 /// A connection to the deployment's database, for reading. Speaks the simple protocol, so that a pooler may stand
 /// between.
@@ -39,7 +42,7 @@ impl Books {
 
     /// All rows of one item in one statement, which is one snapshot.
     pub async fn page(&mut self, item: &str) -> Result<Page, String> {
-        let item = literal(item);
+        let item = literal(own(item));
         let text = self.scalar(&PAGE.replace("$item", &item)).await?;
         serde_json::from_str(&text).map_err(|error| format!("the item's rows cannot be read: {error}"))
     }
@@ -74,9 +77,31 @@ impl Books {
         Err(format!("--expire-sql changed {} rows of reservation {reservation}, not one", done.rows_affected()))
     }
 
+    /// Runs the caller's own statements that make or reset an item: `{name}`, `{total}` and `{item}` stand in them. Says what
+    /// they return first.
+    pub async fn stage(
+        &mut self,
+        sql: &str,
+        name: &str,
+        total: i64,
+        item: Option<&str>,
+    ) -> Result<Option<String>, String> {
+        let quoted = |sql: String, place: &str, value: &str| {
+            let value = literal(value);
+            sql.replace(&format!("'{place}'"), &value).replace(place, &value)
+        };
+        let sql = quoted(sql.replace("{total}", &total.to_string()), "{name}", name);
+        let sql = quoted(sql, "{item}", item.unwrap_or_default());
+        let rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut self.connection).await;
+        let rows = rows.map_err(|error| format!("--stage-sql failed: {}", plain(&error)))?;
+        // Over the simple protocol every value is a text, whatever its type.
+        let first = rows.first().map(|row| row.try_get_unchecked::<String, _>(0));
+        first.transpose().map_err(|error| format!("--stage-sql returned no id: {}", plain(&error)))
+    }
+
     /// The invariant as one statement sees it, with one clock value that is not older than its snapshot.
     pub async fn sample(&mut self, item: &str) -> Result<Sample, String> {
-        let text = self.scalar(&SAMPLE.replace("$item", &literal(item))).await?;
+        let text = self.scalar(&SAMPLE.replace("$item", &literal(own(item)))).await?;
         serde_json::from_str(&text).map_err(|error| format!("the sample cannot be read: {error}"))
     }
 }

@@ -4,3 +4,4 @@ pub mod books;
 pub mod gate;
 pub mod log;
 pub mod sampler;
+pub mod stage;

@@ -15,16 +15,20 @@ use crate::{
     check::verdict::{Breach, Layer, Violation},
     database::books::Books,
     history::{Call, Request},
-    target::{client::Client, deployment::Target},
+    target::{client::Client, deployment::Target, pace::Pace},
 };
 
 /// Between two reads: often enough to catch a state that lasts, seldom enough to leave the race the machine.
 const PAUSE: Duration = Duration::from_millis(3);
 
+/// The same where the deployment limits its callers: the race needs its calls more.
+const LIMITED_PAUSE: Duration = Duration::from_millis(50);
+
 /// What reads between rounds; `watch` sends it out.
 pub struct Sampler {
     clients: Vec<Client>,
     books: Option<Books>,
+    pace: Pace,
 }
 
 /// A sampler at work on one item.
@@ -53,7 +57,7 @@ impl Sampler {
         let number = |instance: usize| 1_000_000 + u32::try_from(instance).unwrap_or_default();
         let clients =
             (0..target.instances()).map(|instance| Client::new(target.clone(), number(instance), instance)).collect();
-        Sampler { clients, books }
+        Sampler { clients, books, pace: target.pace().clone() }
     }
 
     /// Starts to read an item.
@@ -64,7 +68,7 @@ impl Sampler {
             let mut seen = Seen::default();
             while !stopped.load(Ordering::Relaxed) {
                 self.look(&item, &mut seen).await;
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep(if self.pace.has_limited() { LIMITED_PAUSE } else { PAUSE }).await;
             }
             (self, seen)
         });

@@ -23,7 +23,10 @@ use crate::{
         telling::{self, Failure},
     },
     history::{Call, ItemView, Outcome, Request, outcome_word},
-    target::{client::Client, deployment::Target},
+    target::{
+        client::Client,
+        deployment::{Target, own},
+    },
 };
 
 /// A deadline must leave time for the calls that come before it, and every further millisecond is waited for: it follows
@@ -307,7 +310,7 @@ impl Explorer {
 
     /// Calls that stop at gates, one behind the other; then the gates open.
     async fn gated(&mut self, schedule: &Schedule, batch: &[Step], stage: &mut Stage) -> Result<(), Stop> {
-        let item = self.round.item().to_owned();
+        let item = own(self.round.item()).to_owned();
         let mut ladder = self.gates.close(schedule.gate, &item).await.map_err(Stop::Gate)?;
         let mut sent = Vec::new();
         let arrived = self.park(schedule, batch, stage, &mut ladder, &mut sent).await;

@@ -15,6 +15,8 @@ pub struct Options {
     pub database_url: Option<String>,
     /// A statement that moves a reservation's deadline, for deployments whose callers cannot.
     pub expire_sql: Option<String>,
+    /// A statement that makes items, for deployments whose API creates none, and the items it may use.
+    pub stage: Option<(String, Vec<String>)>,
     /// Whether the scenarios were asked for by name: then one that cannot be played here leaves the run undecided even
     /// where it goes beyond the assignment.
     pub asked_by_name: bool,
@@ -43,6 +45,7 @@ impl Options {
             run: run.into(),
             database_url: None,
             expire_sql: None,
+            stage: None,
             asked_by_name: false,
             without: Vec::new(),
             tables: None,

@@ -12,6 +12,7 @@ use crate::{
         books::Books,
         log::Log,
         sampler::{Sampler, Watch},
+        stage::Stage,
     },
     drive::{
         drawing::Drawing,
@@ -33,6 +34,7 @@ pub struct Round {
     books: Option<Books>,
     witness: Option<Log>,
     expire_sql: Option<String>,
+    stager: Option<Stage>,
     moved: Moved,
     raced_ns: Option<(u64, u64)>,
     run: String,
@@ -78,6 +80,10 @@ impl Round {
             Some(url) if options.witness => Some(Log::open(url, &options.run).await?),
             _ => None,
         };
+        let stager = match (&options.database_url, &options.stage) {
+            (Some(url), Some((sql, items))) => Some(Stage::open(url, sql, items).await?),
+            _ => None,
+        };
         Ok(Round {
             witness,
             crew: Crew::new(target.clone()),
@@ -86,6 +92,7 @@ impl Round {
             watch: None,
             books,
             expire_sql: options.expire_sql.clone(),
+            stager,
             moved: Moved::new(),
             raced_ns: None,
             run: options.run.clone(),
@@ -199,7 +206,13 @@ impl Round {
         // Some services take each name once.
         self.items += 1;
         let name = format!("harness_{}_{}_{}", self.run, self.scenario, self.items);
-        self.crew.call(self.number as usize, Request::CreateItem { name, total, key: None }, None).await
+        let Some(stager) = &mut self.stager else {
+            return self.crew.call(self.number as usize, Request::CreateItem { name, total, key: None }, None).await;
+        };
+        let invoked = Instant::now();
+        // An item that is used again is another one in the history.
+        let staged = stager.item(&name, total).await.map(|id| self.target.renamed(&id, self.items));
+        self.crew.note(Request::CreateItem { name, total, key: None }, invoked, staged)
     }
 
     /// One call that is no part of the round's story: about another item, or one that must not have happened.

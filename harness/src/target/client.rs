@@ -8,7 +8,7 @@ use futures::future::join_all;
 use tokio::time::timeout;
 
 use crate::{
-    history::{Answer, Call, Event, Outcome, Reason, Recorder, Request, UNSENT, overlap},
+    history::{Answer, Call, Event, ItemView, Outcome, Reason, Recorder, Request, UNSENT, overlap},
     target::{
         connection::{Connection, Response},
         deployment::Target,
@@ -290,6 +290,18 @@ impl Crew {
         let call = self.clients[instance].call(request, item).await;
         self.retire(std::slice::from_ref(&call));
         call
+    }
+
+    /// Notes an item that was made without a call, as if a call had made it.
+    pub fn note(&mut self, request: Request, invoked: Instant, made: Result<String, String>) -> Call {
+        self.muster(1);
+        let id = self.target.recorder().number();
+        let outcome = match made {
+            Ok(id) => Outcome::Ok(Answer::Item(ItemView { id: Some(id), ..ItemView::default() })),
+            Err(why) => Outcome::Unknown(why),
+        };
+        let returned = outcome.is_ok().then(Instant::now);
+        self.clients[0].record(Loaded { id, request, item: None, written: invoked }, invoked, returned, None, outcome)
     }
 
     /// One call whose answer nobody waits for.

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use url::Url;
 
 use crate::{
-    history::{Outcome, Recorder, Request},
+    history::{Answer, Outcome, Recorder, Request},
     target::{
         answers,
         connection::{Origin, Response},
@@ -22,6 +22,7 @@ pub struct Target {
     shared: Arc<Shared>,
     pace: Pace,
     http2: bool,
+    renames: bool,
 }
 
 struct Shared {
@@ -119,12 +120,17 @@ impl Target {
         }
         let urls = origins.iter().map(Origin::shown).collect();
         let shared = Arc::new(Shared { origins, urls, dialect, keys, timeout, recorder });
-        Ok(Target { shared, pace: Pace::default(), http2: false })
+        Ok(Target { shared, pace: Pace::default(), http2: false, renames: false })
     }
 
     /// The same deployment, asked at a pace that others keep too.
     pub fn at_the_pace_of(self, pace: &Pace) -> Self {
         Target { pace: pace.clone(), ..self }
+    }
+
+    /// The same deployment, whose items are used more than once: the history calls them otherwise each time.
+    pub fn renaming_items(self) -> Self {
+        Target { renames: true, ..self }
     }
 
     /// How fast the deployment lets itself be asked.
@@ -190,19 +196,25 @@ impl Target {
         request: &Request,
         write: impl FnOnce(&str, &str, &[(&str, &str)], Option<&str>) -> T,
     ) -> Option<T> {
-        let Written { method, path, key, body } = self.dialect().write(request)?;
+        let Written { method, path, key, body } = self.dialect().write(&named_as_there(request))?;
         let headers = self.shared.keys.headers(self.dialect(), request, key.as_deref());
         let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         Some(write(&method, &path, &headers, body.as_deref()))
     }
 
     pub(crate) fn read(&self, request: &Request, response: &Response) -> Outcome {
-        answers::outcome(self.dialect(), request, response)
+        let outcome = answers::outcome(self.dialect(), request, response);
+        if self.renames { named_as_here(request, outcome) } else { outcome }
+    }
+
+    /// What the history calls an item that is used more than once.
+    pub(crate) fn renamed(&self, item: &str, turn: u64) -> String {
+        if self.renames { format!("{item}{TURN}{turn}") } else { item.to_owned() }
     }
 
     /// A line for a shell that sends the request again; keys are named, not shown.
     pub fn curl(&self, instance: u32, request: &Request) -> Option<String> {
-        let Written { method, path, key, body } = self.dialect().write(request)?;
+        let Written { method, path, key, body } = self.dialect().write(&named_as_there(request))?;
         let base = &self.urls()[instance as usize % self.urls().len()];
         let mut line = format!("curl -X {method} '{}{path}'", base.trim_end_matches('/'));
         line.push_str(&self.shared.keys.shown(self.dialect(), request));
@@ -215,4 +227,38 @@ impl Target {
         }
         Some(line)
     }
+}
+
+/// Between an item's own id and the number of its turn.
+const TURN: &str = " #";
+
+/// The deployment's own id of an item.
+pub fn own(item: &str) -> &str {
+    item.rsplit_once(TURN).map_or(item, |(own, _)| own)
+}
+
+/// A request as the deployment must see it.
+fn named_as_there(request: &Request) -> Request {
+    let mut request = request.clone();
+    if let Request::GetItem { item } | Request::Reserve { item, .. } | Request::ReserveOdd { item, .. } = &mut request {
+        *item = own(item).to_owned();
+    }
+    request
+}
+
+/// An outcome as the history must see it. An answer to a call that names no item cannot say which turn it is about.
+fn named_as_here(request: &Request, mut outcome: Outcome) -> Outcome {
+    let asked = match request {
+        Request::GetItem { item } | Request::Reserve { item, .. } | Request::ReserveOdd { item, .. } => Some(item),
+        _ => None,
+    };
+    let shown = match &mut outcome {
+        Outcome::Ok(Answer::Item(view)) => &mut view.id,
+        Outcome::Ok(Answer::Reservation(view)) => &mut view.item,
+        _ => return outcome,
+    };
+    if asked.is_none_or(|asked| shown.as_deref() == Some(own(asked))) {
+        *shown = asked.cloned();
+    }
+    outcome
 }

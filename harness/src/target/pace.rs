@@ -98,6 +98,11 @@ impl Pace {
         Some(format!("{status} after {} calls; the limit must be raised for a race", self.state().served))
     }
 
+    /// Whether some call was limited.
+    pub fn has_limited(&self) -> bool {
+        self.state().not_before.is_some()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // A panic while the lock was held leaves nothing half-done here.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
