@@ -264,7 +264,8 @@ impl Dialect {
             (self.routes.expire.is_empty(), "there is no route that records lapsed holds"),
         ]
         .into_iter()
-        .filter_map(|(departs, what)| departs.then(|| what.to_owned()))
+        .filter(|(departs, _)| *departs)
+        .map(|(_, what)| what.to_owned())
         .collect()
     }
 

@@ -4,9 +4,14 @@ use std::{path::Path, sync::Arc};
 
 use rustls::{
     ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_name,
+    },
     crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+    server::ParsedCertificate,
 };
 use tokio_rustls::TlsConnector;
 
@@ -30,7 +35,7 @@ impl Trust {
         Ok(Trust { authorities, anybody: false })
     }
 
-    /// Any certificate: whoever answers is believed to be the deployment.
+    /// Any certificate: the server that answers is believed to be the deployment.
     pub fn anybody() -> Self {
         Trust { authorities: Vec::new(), anybody: true }
     }
@@ -40,35 +45,44 @@ impl Trust {
         let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(|error| format!("no TLS here: {error}"))?;
-        let config = if self.anybody {
-            config.dangerous().with_custom_certificate_verifier(Arc::new(Anybody { provider }))
-        } else {
-            let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-            for authority in &self.authorities {
-                roots.add(authority.clone()).map_err(|error| format!("a certificate cannot be believed: {error}"))?;
-            }
-            config.with_root_certificates(roots)
-        };
-        Ok(TlsConnector::from(Arc::new(config.with_no_client_auth())))
+        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        for authority in &self.authorities {
+            roots.add(authority.clone()).map_err(|error| format!("a certificate cannot be believed: {error}"))?;
+        }
+        let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+        let usual = usual.build().map_err(|error| format!("no TLS here: {error}"))?;
+        let verifier = Arc::new(Verifier { provider, usual, trust: self.clone() });
+        let config = config.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+        Ok(TlsConnector::from(Arc::new(config)))
     }
 }
 
-/// Believes every certificate; that its holder has the key is still checked.
+/// Believes what the trust says. That a certificate's holder has its key is checked in every case.
 #[derive(Debug)]
-struct Anybody {
+struct Verifier {
     provider: Arc<CryptoProvider>,
+    usual: Arc<WebPkiServerVerifier>,
+    trust: Trust,
 }
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
+        certificate: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        stapled: &[u8],
+        now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
+        if self.trust.anybody {
+            return Ok(ServerCertVerified::assertion());
+        }
+        // One that signed itself is no authority's, and often calls itself an authority, which the usual way refuses.
+        if self.trust.authorities.iter().any(|known| known == certificate) {
+            verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
+            return Ok(ServerCertVerified::assertion());
+        }
+        self.usual.verify_server_cert(certificate, others, name, stapled, now)
     }
 
     fn verify_tls12_signature(
