@@ -21,6 +21,13 @@ use crate::{
 /// server has not accepted yet, may be a matter of a moment.
 const AGAIN_MS: [u64; 3] = [0, 20, 100];
 
+/// Why a call is not made that this deployment has no route for.
+const NO_ROUTE: &str = "this deployment has no such route";
+
+fn unsent(why: &str) -> String {
+    format!("{UNSENT}: {why}")
+}
+
 /// One virtual client.
 pub struct Client {
     target: Target,
@@ -128,31 +135,32 @@ impl Client {
         let mut loaded = Loaded { id, request, item, written: Instant::now() };
         match self.write(&mut loaded).await {
             Ok(()) => Ok(loaded),
-            Err(why) => Err(Box::new(self.unsent(loaded, &why))),
+            Err(why) => Err(Box::new(self.never_left(loaded, why))),
         }
     }
 
     /// A server that has not seen the last byte cannot have acted, so what fails here is written once more, on another
     /// connection.
     async fn write(&mut self, loaded: &mut Loaded) -> Result<(), String> {
-        for last in [false, true] {
-            self.warm().await?;
+        let mut why = String::new();
+        for _ in 0..2 {
+            self.warm().await.map_err(|error| unsent(&error))?;
             loaded.written = Instant::now();
-            let bytes = self.target.write(self.instance, &loaded.request).ok_or("there is no such route")?;
+            let bytes = self.target.write(self.instance, &loaded.request).ok_or(NO_ROUTE)?;
             let Some(connection) = &mut self.connection else { continue };
             match connection.load(&bytes).await {
                 Ok(()) => return Ok(()),
-                Err(error) if last => return Err(error.to_string()),
-                Err(_) => self.connection = None,
+                Err(error) => why = error.to_string(),
             }
+            self.connection = None;
         }
-        Err("no connection".to_owned())
+        Err(unsent(&why))
     }
 
     /// A call that never left did not happen.
-    fn unsent(&mut self, loaded: Loaded, why: &str) -> Call {
+    fn never_left(&mut self, loaded: Loaded, why: String) -> Call {
         self.connection = None;
-        let call = self.record(loaded, Instant::now(), None, None, Outcome::Unknown(format!("{UNSENT}: {why}")));
+        let call = self.record(loaded, Instant::now(), None, None, Outcome::Unknown(why));
         let evidence = "not all of its bytes were written".to_owned();
         self.target.recorder().record(&Event::Resolved { call: call.id, happened: false, evidence });
         call
@@ -194,7 +202,7 @@ impl Client {
     /// The end of a call over HTTP/2; none where it never left.
     fn end(&mut self, loaded: Loaded, invoked: Instant, end: Option<Result<Response, End>>) -> Call {
         let (returned, status, outcome) = match end {
-            None => return self.unsent(loaded, "it closed before the call was complete"),
+            None => return self.never_left(loaded, unsent("over HTTP/2")),
             // The protocol's own "nothing happened, try again".
             Some(Err(End::NotExecuted)) => (Some(Instant::now()), None, Outcome::Refused(Reason::Contention)),
             Some(Err(End::Unknown(why))) => (None, None, Outcome::Unknown(why)),
