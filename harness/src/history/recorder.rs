@@ -75,6 +75,8 @@ pub struct Recorder {
 
 struct State {
     calls: u64,
+    /// The last line is written: a call that was still under way is no part of the history any more.
+    ended: bool,
     file: Option<BufWriter<File>>,
     failure: Option<String>,
 }
@@ -86,7 +88,7 @@ impl Recorder {
             .map(|path| File::options().read(true).write(true).create_new(true).open(path))
             .transpose()?
             .map(BufWriter::new);
-        Ok(Recorder { start: Instant::now(), state: Mutex::new(State { calls: 0, file, failure: None }) })
+        Ok(Recorder { start: Instant::now(), state: Mutex::new(State { calls: 0, ended: false, file, failure: None }) })
     }
 
     /// A clock that starts now, and a file that nobody else sees: it has no name, and is gone with this process,
@@ -137,7 +139,11 @@ impl Recorder {
     /// Adds a line. A full disk is remembered and told once, at the end, instead of stopping a race in its middle.
     pub fn record(&self, event: &Event) {
         let mut state = self.state();
-        let State { file: Some(file), failure, .. } = &mut *state else { return };
+        let State { file: Some(file), failure, ended, .. } = &mut *state else { return };
+        if *ended {
+            return;
+        }
+        *ended = matches!(event, Event::End { .. });
         let written =
             serde_json::to_writer(&mut *file, event).map_err(std::io::Error::from).and_then(|()| file.write_all(b"\n"));
         if let Err(error) = written {
