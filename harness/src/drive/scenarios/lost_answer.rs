@@ -101,8 +101,10 @@ async fn confirm(round: &mut Round, reservation: String) {
     round.abandon(1, confirm.clone()).await;
     let call = round.call(0, confirm).await;
     // Some only say that it is no longer pending.
-    let repeated =
-        [Reason::ReservationConfirmed, Reason::NotPending].iter().any(|reason| call.outcome.is_refused_for(*reason));
+    let exact = round.target().dialect().behaviour.exact_reasons;
+    let repeated = [Reason::ReservationConfirmed, Reason::NotPending].iter().any(|reason| call.outcome.is_refused_for(*reason))
+            // Some services forget a reservation that has ended.
+            || !exact && call.outcome.is_refused_for(Reason::NotFound);
     // The repeat may meet its first, which a service without exact reasons may refuse.
     let behaviour = &round.target().dialect().behaviour;
     let met = call.outcome.is_ok() || repeated && !(behaviour.repeated_confirm_is_ok && behaviour.exact_reasons);
