@@ -21,11 +21,19 @@ struct Told<'c> {
 
 /// Compares one item's ledger with the calls about it.
 pub fn replay<'c>(page: &Page, calls: impl IntoIterator<Item = &'c Call>) -> Vec<Violation> {
+    let calls: Vec<&Call> = calls.into_iter().collect();
+    let made = |call: &'c Call| call.outcome.reservation().and_then(|view| view.id.as_deref());
+    // A repeat under the same key is told the id that a call without an answer made.
+    let by_key: HashMap<&str, &str> =
+        calls.iter().filter_map(|call| Some((call.request.key()?, made(call)?))).collect();
     let mut told: HashMap<&str, Told<'_>> = HashMap::new();
     let mut unknown_reserves: Vec<(i64, &Call)> = Vec::new();
     for call in calls {
         match &call.request {
-            Request::Reserve { quantity, .. } => match call.outcome.reservation().and_then(|view| view.id.as_deref()) {
+            Request::Reserve { quantity, key, .. } => match made(call).or_else(|| {
+                let known = by_key.get(key.as_deref()?).copied();
+                known.filter(|_| call.outcome.is_unknown())
+            }) {
                 Some(id) => told.entry(id).or_default().reserve.push(call),
                 None if call.outcome.is_unknown() => unknown_reserves.push((*quantity, call)),
                 None => {}

@@ -114,6 +114,8 @@ pub enum Breach {
     ShowsWhatNeverWas,
     /// An answer that the contract forbids.
     AnsweredWhatIsForbidden,
+    /// After a fault on purpose, the service does not answer again by itself.
+    DoesNotRecover,
 }
 
 impl Breach {
@@ -125,6 +127,7 @@ impl Breach {
             Breach::RefusedAlthoughFree => "refused although free",
             Breach::ShowsWhatNeverWas => "shows what never was",
             Breach::AnsweredWhatIsForbidden => "answered what the contract forbids",
+            Breach::DoesNotRecover => "does not recover",
         }
     }
 

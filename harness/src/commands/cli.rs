@@ -3,6 +3,8 @@
 use clap::{Args, Parser, Subcommand};
 use url::Url;
 
+use crate::history::Nemesis;
+
 /// Races an inventory reservation API and says, with evidence, whether it ever oversold, deducted twice or released
 /// twice.
 ///
@@ -42,8 +44,16 @@ pub enum Command {
 #[derive(Args, Clone)]
 pub struct Deployment {
     /// A base URL of the deployment; give each instance its own. Calls are spread over them.
-    #[arg(long = "url", required = true, value_name = "URL")]
+    #[arg(long = "url", required_unless_present = "start", value_name = "URL")]
     pub urls: Vec<Url>,
+    /// Start the instances with this shell command, instead of `--url`. `{port}` in it is the port to listen on (`PORT` in
+    /// its environment, too); with --database-url, `{database_url}` (`DATABASE_URL`) is the database, reached through the
+    /// harness. They end with the harness.
+    #[arg(long, conflicts_with = "urls", value_name = "COMMAND")]
+    pub start: Option<String>,
+    /// How many instances to start.
+    #[arg(long, requires = "start", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=16), value_name = "N")]
+    pub instances: u8,
     /// The bearer token of every call.
     #[arg(long, env = "API_KEY", hide_env_values = true, value_name = "KEY")]
     pub api_key: Option<String>,
@@ -111,6 +121,10 @@ pub struct Race {
     /// Only this scenario; may be given more than once. `list` names them.
     #[arg(long = "scenario", value_name = "NAME")]
     pub scenarios: Vec<String>,
+    /// Only these faults on purpose, and what `--scenario` names: the instances and their database fail while calls are
+    /// under way. `list` tells each.
+    #[arg(long, requires = "start", value_delimiter = ',', value_name = "FAULTS")]
+    pub nemesis: Vec<Nemesis>,
     /// Accept that this scenario cannot be played here; may be given more than once.
     #[arg(long, value_name = "NAME")]
     pub without: Vec<String>,

@@ -1,6 +1,9 @@
 //! Which deployment a command speaks with: probed, and its history begun.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail};
 
@@ -17,12 +20,28 @@ use crate::{
         connection::Origin,
         deployment::{Header, Keys, Target},
         dialect::Dialect,
+        fleet::Fleet,
         http2,
         pace::Pace,
         probe::{self, Asking, Backstage, Probed},
         trust::Trust,
     },
 };
+
+/// How long a service may take to accept connections after it was started.
+const START_SECONDS: u64 = 60;
+
+/// Starts the instances where the caller says how, and names where they are.
+pub async fn started(deployment: &mut Deployment, gated: &Gated) -> Result<Option<Arc<Fleet>>> {
+    let Some(command) = &deployment.start else { return Ok(None) };
+    let wait = Duration::from_secs(deployment.wait_for.unwrap_or(START_SECONDS));
+    let count = usize::from(deployment.instances);
+    let fleet = Fleet::start(command, count, gated.database_url.as_deref(), wait).await.map_err(anyhow::Error::msg)?;
+    deployment.urls = fleet.urls();
+    // What accepts connections may still have to warm up.
+    deployment.wait_for.get_or_insert(START_SECONDS);
+    Ok(Some(Arc::new(fleet)))
+}
 
 /// Probes the deployment; where it cannot be raced, says why and how the program ends.
 pub async fn target(
@@ -227,6 +246,9 @@ pub fn replay_flags(deployment: &Deployment, gated: &Gated) -> Vec<String> {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
     let defaults = Tables::default();
     let mut flags = Vec::new();
+    if let Some(command) = &deployment.start {
+        flags.push(format!("--start {} --instances {}", quoted(command), deployment.instances));
+    }
     if let Some(dialect) = &deployment.dialect {
         flags.push(format!("--dialect {}", quoted(&dialect.display().to_string())));
     }

@@ -6,7 +6,7 @@ use crate::{
     check::verdict::Verdict,
     commands::{
         cli::{Deployment, Explore, Gated, Race, Replay},
-        deployment::{backstage, fresh_run, fresh_seed, replay_flags, staging, tables, target},
+        deployment::{backstage, fresh_run, fresh_seed, replay_flags, staging, started, tables, target},
         output::{exit, say},
         race,
     },
@@ -64,7 +64,7 @@ pub async fn explore(arguments: Explore) -> Result<Exit> {
 }
 
 /// One round of a scenario, or one schedule.
-pub async fn replay(arguments: Replay) -> Result<Exit> {
+pub async fn replay(mut arguments: Replay) -> Result<Exit> {
     let parts: Vec<&str> = arguments.what.split('/').collect();
     let [name, round, seed] = parts.as_slice() else {
         let schedule = Schedule::parse(&arguments.what).map_err(anyhow::Error::msg)?;
@@ -91,6 +91,7 @@ pub async fn replay(arguments: Replay) -> Result<Exit> {
         Books::open(url).await.map_err(anyhow::Error::msg)?;
     }
     let run = fresh_run();
+    let fleet = started(&mut arguments.deployment, &arguments.gated).await?;
     let gated = &arguments.gated;
     let backstage =
         backstage(&arguments.deployment, gated.database_url.as_deref(), gated.expire_sql.as_deref()).await?;
@@ -104,6 +105,7 @@ pub async fn replay(arguments: Replay) -> Result<Exit> {
         expire_sql: arguments.gated.expire_sql.clone(),
         replay_flags: replay_flags(&arguments.deployment, &arguments.gated),
         stage: staging(&arguments.deployment),
+        fleet,
         asked_by_name: true,
         only_round: Some(round),
         ..Options::new(seed, run)
@@ -131,7 +133,11 @@ async fn play(
         bail!("the database is not on this machine: give --yes-this-database if it is yours to hold locks in");
     };
     let run = fresh_run();
+    let mut deployment = deployment.clone();
+    let fleet = started(&mut deployment, gated).await?;
+    let deployment = &deployment;
     let options = Options {
+        fleet,
         database_url: Some(url.to_owned()),
         expire_sql: gated.expire_sql.clone(),
         replay_flags: replay_flags(deployment, gated),

@@ -10,7 +10,7 @@ use crate::{
         cli::{Cli, Command},
         output::say,
     },
-    drive::scenarios::SCENARIOS,
+    drive::scenarios,
     report::exit_code::Exit,
 };
 
@@ -62,7 +62,7 @@ fn run(cli: Cli) -> Result<Exit> {
 
 fn list() {
     let mut text = String::new();
-    for scenario in SCENARIOS {
+    for scenario in scenarios::all() {
         text.push_str(&format!("{}\n\n", scenario.name));
         for line in scenario.told().lines() {
             text.push_str(&format!("    {line}\n"));

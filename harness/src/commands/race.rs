@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use crate::{
     commands::{
         cli::Race,
-        deployment::{backstage, fresh_run, fresh_seed, replay_flags, staging, tables, target},
+        deployment::{backstage, fresh_run, fresh_seed, replay_flags, staging, started, tables, target},
         output::{exit, say},
         signals,
     },
@@ -28,8 +28,8 @@ use crate::{
 };
 
 /// Races scenarios, prints the table, and writes a report where one is wanted.
-pub async fn race(arguments: Race) -> Result<Exit> {
-    let scenarios = chosen(&arguments.scenarios)?;
+pub async fn race(mut arguments: Race) -> Result<Exit> {
+    let scenarios = played(&arguments)?;
     let seed = arguments.seed.unwrap_or_else(fresh_seed);
     let run = fresh_run();
     let quiet = arguments.quiet || arguments.json;
@@ -49,6 +49,7 @@ pub async fn race(arguments: Race) -> Result<Exit> {
         }
         setting.control.push(kill);
     }
+    let fleet = started(&mut arguments.deployment, &arguments.gated).await?;
     let gated = &arguments.gated;
     let backstage =
         backstage(&arguments.deployment, gated.database_url.as_deref(), gated.expire_sql.as_deref()).await?;
@@ -68,7 +69,8 @@ pub async fn race(arguments: Race) -> Result<Exit> {
         expire_sql: arguments.gated.expire_sql.clone(),
         stage: staging(&arguments.deployment),
         witness: arguments.witness,
-        asked_by_name: !arguments.scenarios.is_empty(),
+        fleet,
+        asked_by_name: !arguments.scenarios.is_empty() || !arguments.nemesis.is_empty(),
         without: known(&arguments.without)?,
         strict: arguments.strict,
         interrupt: interrupt(place.clone())?,
@@ -130,6 +132,12 @@ fn left_out(scenarios: &[&'static Scenario]) -> Vec<&'static str> {
     SCENARIOS.iter().map(|scenario| scenario.name).filter(|name| !chosen(name)).collect()
 }
 
+/// What is made to fail, and what is named; where neither is said, every scenario in which nothing is made to fail.
+fn played(arguments: &Race) -> Result<Vec<&'static Scenario>> {
+    let faults = arguments.nemesis.iter().map(|fault| fault.word().to_owned());
+    chosen(&arguments.scenarios.iter().cloned().chain(faults).collect::<Vec<_>>())
+}
+
 fn chosen(names: &[String]) -> Result<Vec<&'static Scenario>> {
     if names.is_empty() {
         return Ok(SCENARIOS.iter().collect());
@@ -137,7 +145,7 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Scenario>> {
     names
         .iter()
         .map(|name| {
-            let known = || SCENARIOS.iter().map(|scenario| scenario.name).collect::<Vec<_>>().join(", ");
+            let known = || scenarios::all().map(|scenario| scenario.name).collect::<Vec<_>>().join(", ");
             scenarios::find(name).with_context(|| format!("no scenario is called {name}; there are {}", known()))
         })
         .collect()

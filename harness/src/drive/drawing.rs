@@ -5,6 +5,7 @@ use std::{cmp::Reverse, collections::BTreeMap, collections::BinaryHeap};
 
 use crate::{
     check::{by_item::by_item, occupancy, verdict::Violation},
+    drive::nemesis::Struck,
     history::{Call, Contract, Moved, Outcome, Request, subject, told},
 };
 
@@ -40,6 +41,8 @@ pub struct Drawing {
     pub calls: usize,
     /// When something changed, and the units certainly and possibly taken from then on.
     pub band: Vec<(u64, i64, i64)>,
+    /// What was made to fail on purpose: in words, from when, until when.
+    pub faults: Vec<(String, u64, u64)>,
 }
 
 /// One call.
@@ -137,7 +140,16 @@ impl Drawing {
             bars,
             calls,
             band: history.map_or_else(Vec::new, |history| band(&occupancy::spans(&history), us)),
+            faults: Vec::new(),
         })
+    }
+
+    /// The same, with what was made to fail.
+    #[must_use]
+    pub fn struck(mut self, struck: &[Struck]) -> Self {
+        let us = |ns: u64| (ns.saturating_sub(self.from_ns) / 1_000).min(self.span_us);
+        self.faults = struck.iter().map(|struck| (struck.told(), us(struck.from_ns), us(struck.to_ns))).collect();
+        self
     }
 
     /// How many calls were under way in each of so many equal parts of the round, and whether a marked one was.

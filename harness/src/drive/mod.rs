@@ -7,6 +7,7 @@ pub mod hold;
 pub mod interrupt;
 pub mod kill;
 pub mod latency;
+pub mod nemesis;
 pub mod options;
 pub mod quiet;
 pub mod race;

@@ -1,6 +1,8 @@
 //! How to race.
 
-use crate::{database::gate::Tables, drive::interrupt::Interrupt};
+use std::sync::Arc;
+
+use crate::{database::gate::Tables, drive::interrupt::Interrupt, target::fleet::Fleet};
 
 /// How to race.
 #[derive(Clone, Debug)]
@@ -32,6 +34,8 @@ pub struct Options {
     pub only_round: Option<u32>,
     /// Whether every committed state is replayed from the database's log.
     pub witness: bool,
+    /// The instances, where the harness started them itself and may make them fail.
+    pub fleet: Option<Arc<Fleet>>,
     /// Stops the race before its end.
     pub interrupt: Interrupt,
 }
@@ -53,6 +57,7 @@ impl Options {
             strict: false,
             only_round: None,
             witness: false,
+            fleet: None,
             interrupt: Interrupt::default(),
         }
     }

@@ -353,6 +353,9 @@ fn lack(round: &Round, scenario: &Scenario) -> Option<String> {
     if lacks_route(round, scenario) {
         return Some("this deployment has no route that records lapsed holds".to_owned());
     }
+    if scenario.needs.fleet && round.fleet().is_none() {
+        return Some("nothing can be made to fail: the services were not started by --start".to_owned());
+    }
     if scenario.needs.key && !round.target().dialect().behaviour.idempotency_key {
         return Some("this deployment honours no Idempotency-Key".to_owned());
     }

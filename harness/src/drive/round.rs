@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -18,12 +19,16 @@ use crate::{
         drawing::Drawing,
         findings::{Findings, Halt},
         hold::{Fate, Hold},
+        nemesis::Struck,
         options::Options,
         steering::Steering,
     },
     history::{ASIDE, Call, Contract, Event, Moved, Outcome, Reason, Request, Seed, outcome_word, told},
-    target::{client::Crew, deployment::Target},
+    target::{client::Crew, deployment::Target, fleet::Fleet},
 };
+
+/// The crew's clients, and those it hires when one is retired, have lower numbers.
+const FIRST_HIRED: u32 = 2_000_000;
 
 /// The stage on which rounds are played, and the round being played.
 pub struct Round {
@@ -35,6 +40,7 @@ pub struct Round {
     witness: Option<Log>,
     expire_sql: Option<String>,
     stager: Option<Stage>,
+    fleet: Option<Arc<Fleet>>,
     moved: Moved,
     raced_ns: Option<(u64, u64)>,
     run: String,
@@ -57,6 +63,12 @@ pub struct Round {
     pub(crate) swept_ns: u64,
     /// Calls without a clear answer of which it was found out whether they happened.
     pub(crate) settled: HashMap<u64, bool>,
+    /// What was made to fail on purpose.
+    pub(crate) struck: Vec<Struck>,
+    /// Units held by reservations whose answer was lost, and with it their id.
+    pub(crate) ghosts: i64,
+    /// The number of the next client that is no member of the crew.
+    hired: u32,
     /// Whether the scenario states every answer, so that an internal error of the service is none of them.
     pub(crate) exact: bool,
     /// Whether the round ends only when every short hold has lapsed.
@@ -93,6 +105,10 @@ impl Round {
             books,
             expire_sql: options.expire_sql.clone(),
             stager,
+            fleet: options.fleet.clone(),
+            struck: Vec::new(),
+            ghosts: 0,
+            hired: FIRST_HIRED,
             moved: Moved::new(),
             raced_ns: None,
             run: options.run.clone(),
@@ -130,6 +146,8 @@ impl Round {
         self.settled.clear();
         self.swept_ns = 0;
         self.moved.clear();
+        self.struck.clear();
+        self.ghosts = 0;
         self.raced_ns = None;
         self.findings = Findings::default();
         self.target.recorder().record(&Event::Round { scenario: scenario.to_owned(), round: number });
@@ -386,6 +404,42 @@ impl Round {
         Ok(calls)
     }
 
+    /// Bursts that each leave at an instant of their own, whether or not those before have their answers; nobody reads
+    /// meanwhile.
+    pub(crate) async fn bursts(&mut self, bursts: Vec<(Instant, Vec<Request>)>) -> Vec<Call> {
+        let from_ns = self.target.recorder().now_ns();
+        let mut crews = Vec::with_capacity(bursts.len());
+        for (_, requests) in &bursts {
+            let mut crew = Crew::numbered_from(self.target.clone(), self.hired);
+            // A retired client's number is not given again.
+            self.hired += 2 * u32::try_from(requests.len()).unwrap_or_default();
+            crew.warm(requests.len()).await;
+            crews.push(crew);
+        }
+        let sent = crews.iter_mut().zip(bursts).map(|(crew, (at, requests))| {
+            let requests = self.about_the_item(requests);
+            async move {
+                tokio::time::sleep_until(at.into()).await;
+                crew.burst(requests, Some(at)).await
+            }
+        });
+        let mut calls = Vec::new();
+        for (burst, spread) in futures::future::join_all(sent).await {
+            self.findings.spreads.push(spread);
+            self.absorb(&burst);
+            calls.extend(burst);
+        }
+        let calls = self.persist(calls).await;
+        self.raced_ns = Some((from_ns, self.target.recorder().now_ns()));
+        self.count(&calls);
+        calls
+    }
+
+    /// The instances, where the harness started them itself.
+    pub(crate) fn fleet(&self) -> Option<Arc<Fleet>> {
+        self.fleet.clone()
+    }
+
     /// Without sweeps, where the deployment has no route for them.
     fn offered<T>(&self, mut calls: Vec<T>, request: impl Fn(&T) -> &Request) -> Vec<T> {
         if self.target.dialect().routes.expire.is_empty() {
@@ -531,7 +585,7 @@ impl Round {
         let sum = |wanted: Fate| -> i64 {
             self.holds.values().filter(|hold| hold.fate(now) == wanted).map(|hold| hold.quantity).sum()
         };
-        (sum(Fate::Confirmed), sum(Fate::Held))
+        (sum(Fate::Confirmed), sum(Fate::Held) + self.ghosts)
     }
 
     /// Deadlines that were moved by SQL.
@@ -543,7 +597,7 @@ impl Round {
     pub fn drawing(&self, violation: Option<&Violation>) -> Option<Drawing> {
         let contract = Contract::from(self.target.dialect());
         let drawing = Drawing::of(&self.calls, contract, &self.moved, self.raced_ns, violation)?;
-        Some(Drawing { round: self.number, ..drawing })
+        Some(Drawing { round: self.number, ..drawing }.struck(&self.struck))
     }
 
     pub(crate) fn parts(&mut self) -> (&mut Option<Books>, &str, i64) {
@@ -567,7 +621,9 @@ impl Round {
 
     /// The command that plays something again, on this deployment.
     pub(crate) fn replay(&self, what: &str) -> String {
-        let urls = self.target.urls().iter().map(|url| format!("--url {}", url.trim_end_matches('/')));
+        // Instances that the harness starts are elsewhere next time.
+        let urls = self.target.urls().iter().filter(|_| self.fleet.is_none());
+        let urls = urls.map(|url| format!("--url {}", url.trim_end_matches('/')));
         let http2 = self.target.http2().then(|| "--http2".to_owned());
         let flags: Vec<String> = urls.chain(http2).chain(self.replay_flags.iter().cloned()).collect();
         format!("stockhold-harness replay {what} {}", flags.join(" "))

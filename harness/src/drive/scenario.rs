@@ -15,11 +15,13 @@ pub struct Needs {
     pub key: bool,
     /// A lapsed hold can be confirmed after all: beyond the assignment.
     pub late_confirm: bool,
+    /// The harness started the instances itself, and may make them fail.
+    pub fleet: bool,
 }
 
 impl Needs {
     /// The assignment's five plain endpoints.
-    pub const NOTHING: Needs = Needs { deadline: false, sweep: false, key: false, late_confirm: false };
+    pub const NOTHING: Needs = Needs { deadline: false, sweep: false, key: false, late_confirm: false, fleet: false };
 }
 
 /// One race and its expectation.

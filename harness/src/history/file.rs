@@ -78,7 +78,10 @@ impl Reading {
                 return Err(format!("ends a history of {calls} calls, but {} stand before it", self.calls.len()));
             }
             Event::End { calls } => self.ended = Some(calls),
-            Event::Round { .. } => {}
+            Event::Nemesis { from_ns, to_ns, .. } if from_ns > to_ns => {
+                return Err(format!("makes something fail from {from_ns} to {to_ns} ns, which is no time"));
+            }
+            Event::Round { .. } | Event::Nemesis { .. } => {}
         }
         Ok(())
     }

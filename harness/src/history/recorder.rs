@@ -57,11 +57,50 @@ pub enum Event {
         /// How that is known.
         evidence: String,
     },
+    /// Something was made to fail on purpose.
+    Nemesis {
+        /// What.
+        fault: Nemesis,
+        /// Which instance was struck, from 0; all of them if none.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        instance: Option<u32>,
+        /// From when.
+        from_ns: u64,
+        /// Until when.
+        to_ns: u64,
+    },
     /// The last line of a run that was not cut short.
     End {
         /// How many calls the file holds.
         calls: u64,
     },
+}
+
+/// A fault on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "race", derive(clap::ValueEnum))]
+pub enum Nemesis {
+    /// An instance is killed and started again.
+    Kill,
+    /// An instance is stopped and goes on later.
+    Pause,
+    /// Answers are lost with their connections: on their way to a client, or to the service from its database.
+    Cut,
+    /// The database neither hears nor answers for a while; without one, the service.
+    Delay,
+}
+
+impl Nemesis {
+    /// The word that the command line, the history and the report use.
+    pub fn word(self) -> &'static str {
+        match self {
+            Nemesis::Kill => "kill",
+            Nemesis::Pause => "pause",
+            Nemesis::Cut => "cut",
+            Nemesis::Delay => "delay",
+        }
+    }
 }
 
 /// The format this version writes and reads.

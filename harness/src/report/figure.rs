@@ -20,6 +20,7 @@ const SLICES_MAX: u64 = 8_000;
 /// So few marked calls are pointed at from the margin.
 const POINTED_MAX: usize = 12;
 const DENSITY_PARTS: usize = 300;
+const FAULT_COLOUR: &str = "#c77700";
 
 /// How a kind of call is drawn: its class, what the legend calls it, its thickness as a part of its lane.
 const KINDS: [(Kind, &str, &str, f64); 4] = [
@@ -158,11 +159,23 @@ fn band(drawing: &Drawing, (from, to): (u64, u64)) -> Markup {
                     path.over d=(area(&|step| step.1.max(drawing.total), drawing.total)) fill="#c62828" {}
                 }
                 (stroke("total", &format!("M0 {:.2}H{}", y(drawing.total), drawing.span_us), "currentColor", 1.5, "7 4"))
+                (faults(drawing, 100))
                 (instant(drawing, 100))
                 g stroke-linecap="round" {
                     (stroke("reads", &reads(false), "currentColor", 5.0, ""))
                     (stroke("reads shows", &reads(true), "#c62828", 9.0, ""))
                 }
+            }
+        }
+    }
+}
+
+/// What was made to fail, over the whole height for as long as it lasted.
+fn faults(drawing: &Drawing, height: usize) -> Markup {
+    html! {
+        @for (what, from, to) in &drawing.faults {
+            rect.fault x=(from) y="0" width=((to - from).max(1)) height=(height) fill=(FAULT_COLOUR) fill-opacity=".22" {
+                title { (what) ", " (ms(*from)) " to " (ms(*to)) }
             }
         }
     }
@@ -219,6 +232,7 @@ fn lanes(drawing: &Drawing, (from, to): (u64, u64), lane_px: f64, id: &str) -> M
             }
             svg.lanes id=(id) viewBox=(format!("{from} 0 {} {}", to - from, drawing.lanes)) preserveAspectRatio="none"
                 height=(format!("{height:.0}")) role="img" aria-label=(words) tabindex="0" {
+                (faults(drawing, drawing.lanes))
                 (instant(drawing, drawing.lanes))
                 @for (kind, class, _, part) in KINDS {
                     @let width = (lane_px * part).max(1.0);
@@ -324,6 +338,14 @@ fn legend(drawing: &Drawing) -> Markup {
         ul.legend {
             @for (kind, class, word, part) in KINDS.iter().rev() {
                 @if count(*kind) > 0 { li { (swatch(class, 11.0 * part)) (grouped(count(*kind) as u64)) " " (word) } }
+            }
+            @for (what, from, to) in &drawing.faults {
+                li {
+                    svg.swatch viewBox="0 0 24 12" width="24" height="12" aria-hidden="true" {
+                        rect x="2" y="0" width="20" height="12" fill=(FAULT_COLOUR) fill-opacity=".4" {}
+                    }
+                    (what) ", " (ms(*from)) " to " (ms(*to))
+                }
             }
             @if marked > 0 {
                 li.failing { (swatch("done", 8.0)) (grouped(marked as u64)) " of them show the violation" }

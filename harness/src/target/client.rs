@@ -269,7 +269,12 @@ pub struct Spread {
 impl Crew {
     /// Nobody yet.
     pub fn new(target: Target) -> Self {
-        Crew { target, clients: Vec::new(), numbers: 0 }
+        Crew::numbered_from(target, 0)
+    }
+
+    /// The same, whose clients count up from another number than those of a crew that calls at the same time.
+    pub fn numbered_from(target: Target, numbers: u32) -> Self {
+        Crew { target, clients: Vec::new(), numbers }
     }
 
     fn muster(&mut self, count: usize) {

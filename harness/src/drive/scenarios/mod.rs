@@ -11,11 +11,15 @@ mod confirm_cancel_expire;
 mod confirm_confirm;
 mod confirm_deadline;
 mod confirm_expire;
+mod cut;
+mod delay;
+mod kill;
 mod last_unit;
 mod late_confirm;
 mod limits;
 mod lost_answer;
 mod mixed_quantities;
+mod pause;
 mod refusals;
 mod repeats;
 mod resale;
@@ -45,9 +49,17 @@ pub const SCENARIOS: &[Scenario] = &[
     walk::SCENARIO,
 ];
 
+/// Those in which something is made to fail on purpose: for services that the harness started itself.
+pub const NEMESES: &[Scenario] = &[kill::SCENARIO, pause::SCENARIO, cut::SCENARIO, delay::SCENARIO];
+
+/// Every scenario there is.
+pub fn all() -> impl Iterator<Item = &'static Scenario> {
+    SCENARIOS.iter().chain(NEMESES)
+}
+
 /// The scenario of this name.
 pub fn find(name: &str) -> Option<&'static Scenario> {
-    SCENARIOS.iter().find(|scenario| scenario.name == name)
+    all().find(|scenario| scenario.name == name)
 }
 
 #[cfg(test)]
@@ -56,13 +68,13 @@ mod tests {
 
     #[test]
     fn every_scenario_is_told_and_drawn_and_named_once() {
-        for scenario in SCENARIOS {
+        for scenario in all() {
             let told = scenario.told();
             assert!(told.lines().count() >= 4, "{} says too little", scenario.name);
             assert!(told.contains("|"), "{} draws nothing", scenario.name);
             let drawing: Vec<_> = scenario.parts().filter(|(drawn, _)| *drawn).collect();
             assert!(drawing.iter().any(|(_, line)| line.contains('|')), "{} draws outside its fence", scenario.name);
-            assert_eq!(SCENARIOS.iter().filter(|other| other.name == scenario.name).count(), 1);
+            assert_eq!(all().filter(|other| other.name == scenario.name).count(), 1);
         }
     }
 }
