@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { buildTests, checkToolchain, PROJECT } from './cargo.mjs';
 import { Complaint } from './complaint.mjs';
 import { testTwoServices } from './concurrency.mjs';
+import { testFaults } from './faults.mjs';
 import { tryMutants } from './mutants.mjs';
 import { testServerUrl } from './postgres.mjs';
 import { isStopping, runAndRead } from './processes.mjs';
@@ -31,6 +32,7 @@ export async function main(args) {
         await step('cargo test', () => cargoTest(adminUrl)),
         await step('scripts', () => scriptTests(programs)),
         await step('race', () => shortRace(programs, adminUrl)),
+        await step('faults', () => shortFaults(programs, adminUrl)),
         await step('schedules', () => exploreAgain(programs, adminUrl, 2, ['--schedules', SCHEDULES])),
         await step('mutants', () => shortMutants(programs, adminUrl)),
     ];
@@ -95,7 +97,16 @@ async function scriptTests(programs) {
 async function shortRace(programs, adminUrl) {
     if (!programs.serve || !programs['stockhold-harness'])
         throw new Error('The race needs the programs that were not built.');
-    const { code, output } = await testTwoServices(programs, adminUrl, SHORT_RACE, { read: true });
+    return heldScenarios(await testTwoServices(programs, adminUrl, SHORT_RACE, { read: true }));
+}
+
+async function shortFaults(programs, adminUrl) {
+    if (!programs.serve || !programs['stockhold-harness'])
+        throw new Error('The faults need the programs that were not built.');
+    return heldScenarios(await testFaults(programs, adminUrl, ['--rounds', '2'], { read: true }));
+}
+
+function heldScenarios({ code, output }) {
     // The last word of a scenario's line in the table is its verdict.
     const verdicts = [...output.matchAll(/^\S+ +\d+ .* (held|skipped|undecided|broken)$/gm)].map(
         ([, verdict]) => verdict,

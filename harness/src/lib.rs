@@ -90,7 +90,7 @@ pub mod internal {
             options::Options,
             race::{Observer, RaceResult, ScenarioResult, Silent, Stopped, race},
             scenario::Scenario,
-            scenarios::{SCENARIOS, find},
+            scenarios::{NEMESES, SCENARIOS, find},
             schedule::Schedule,
             telling::Failure,
         };
@@ -98,8 +98,8 @@ pub mod internal {
 
     pub mod history {
         pub use crate::history::{
-            Answer, Call, Contract, Event, FORMAT, ItemView, Moved, Outcome, Reason, Recorder, Request,
-            ReservationView, Seed, Status, SweepView, read,
+            Answer, Call, Contract, Event, FORMAT, ItemView, Moved, Nemesis, Outcome, Reason, Recorder, Request,
+            ReservationView, Seed, Status, Struck, SweepView, read,
         };
     }
 
@@ -124,6 +124,7 @@ pub mod internal {
             connection::{Connection, Origin},
             deployment::{Keys, Target},
             dialect::{Dialect, Unit},
+            fleet::Fleet,
             pace::Pace,
             probe::{Asking, Backstage, Probed, believe, probe},
         };

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use stockhold_harness::internal::{
     check::{Limits, Verdict, check_file},
     history::{
-        Answer, Call, Contract, Event, FORMAT, ItemView, Outcome, Reason, Recorder, Request, ReservationView, Status,
-        SweepView, read,
+        Answer, Call, Contract, Event, FORMAT, ItemView, Nemesis, Outcome, Reason, Recorder, Request, ReservationView,
+        Status, Struck, SweepView, read,
     },
 };
 
@@ -102,11 +102,14 @@ fn every_kind_of_event_that_is_recorded_fits_the_schema() {
     recorder.record(&Event::Round { scenario: "burst".to_owned(), round: 1 });
     calls().into_iter().for_each(|call| recorder.record(&Event::Call(Box::new(call))));
     recorder.record(&Event::Deadline { reservation: "r".to_owned(), first_ns: 1, last_ns: 2 });
+    let struck = |fault, instance| Event::Nemesis(Struck { fault, instance, from_ns: 1, to_ns: 2 });
+    recorder.record(&struck(Nemesis::Kill, Some(1)));
+    recorder.record(&struck(Nemesis::Delay, None));
     recorder.record(&Event::Resolved { call: 3, happened: true, evidence: "a repeat".to_owned() });
     recorder.finish().unwrap();
     let lines = fs::read_to_string(&path).unwrap();
     fs::remove_file(&path).unwrap();
-    assert_eq!(lines.lines().count(), 2 + calls().len() + 3);
+    assert_eq!(lines.lines().count(), 2 + calls().len() + 5);
     assert_eq!(wrong(&schema(), "recorded", &lines), Vec::<String>::new());
 }
 

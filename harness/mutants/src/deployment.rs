@@ -17,6 +17,8 @@ use tokio::{
 };
 use url::Url;
 
+use stockhold_harness::internal::{drive::find, target::Fleet};
+
 use super::{
     Mutant,
     wire::{Plant, Wire},
@@ -24,6 +26,8 @@ use super::{
 
 /// Two are the smallest honest test: a mutex in memory protects one.
 const PROCESSES: usize = 2;
+/// Variables of whoever started this that the service must not see.
+const UNWANTED: [&str; 4] = ["API_KEYS", "CRON_SECRET", "DATABASE_POOLER", "DATABASE_MAX_CONNECTIONS"];
 const START_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Where deployments are made, and what is left to be cleared away.
@@ -104,19 +108,19 @@ impl Grounds {
             plant,
             database,
             services: Vec::new(),
+            wires: Vec::new(),
+            fleet: None,
         };
+        if find(mutant.scenario).is_some_and(|scenario| scenario.needs.fleet) {
+            return self.start_fleet(mutant, deployment).await;
+        }
         for number in 0..PROCESSES {
-            let wire =
-                Wire::lay(self.server(), Arc::clone(&deployment.plant)).await.map_err(|error| error.to_string())?;
-            let mut database_url = self.url(&deployment.database);
-            // Neither can fail on a URL that has a host.
-            let _ = database_url.set_host(Some("127.0.0.1"));
-            let _ = database_url.set_port(Some(wire.port));
-            database_url.set_query(Some("sslmode=disable"));
+            let (wire, database_url) = self.wired(&deployment).await?;
             let first = number == 0;
             let (process, url) = self.start_process(&database_url, mutant.coalescing, first).await?;
             deployment.urls.push(url);
-            deployment.services.push(Service { process, _wire: wire });
+            deployment.services.push(process);
+            deployment.wires.push(wire);
             for sql in mutant.schema.iter().filter(|_| first) {
                 run(&deployment.database_url, sql).await?;
             }
@@ -124,11 +128,36 @@ impl Grounds {
         Ok(deployment)
     }
 
+    /// The database, through a wire with the fault in it.
+    async fn wired(&self, deployment: &Deployment) -> Result<(Wire, Url), String> {
+        let wire = Wire::lay(self.server(), Arc::clone(&deployment.plant)).await.map_err(|error| error.to_string())?;
+        let mut database_url = self.url(&deployment.database);
+        // Neither can fail on a URL that has a host.
+        let _ = (database_url.set_host(Some("127.0.0.1")), database_url.set_port(Some(wire.port)));
+        database_url.set_query(Some("sslmode=disable"));
+        Ok((wire, database_url))
+    }
+
+    /// Starts the processes so that the harness can make them fail.
+    async fn start_fleet(&self, mutant: &Mutant, mut deployment: Deployment) -> Result<Deployment, String> {
+        let (wire, database_url) = self.wired(&deployment).await?;
+        let serve = self.serve.display().to_string().replace('\'', r"'\''");
+        let coalescing = if mutant.coalescing { "on" } else { "off" };
+        let unset: String = UNWANTED.iter().map(|name| format!("-u {name} ")).collect();
+        let command =
+            format!("exec env {unset}HOST=127.0.0.1 COALESCING={coalescing} RUST_LOG=warn '{serve}' --migrate");
+        let fleet = Fleet::start(&command, PROCESSES, Some(database_url.as_str()), START_TIME_MAX).await?;
+        deployment.urls = fleet.urls();
+        deployment.wires.push(wire);
+        deployment.fleet = Some(Arc::new(fleet));
+        Ok(deployment)
+    }
+
     /// Starts the service on a port of the system's choice, which its log names.
     async fn start_process(&self, database_url: &Url, coalescing: bool, migrate: bool) -> Result<(Child, Url), String> {
         let mut command = Command::new(&self.serve);
         command.args(migrate.then_some("--migrate"));
-        for unwanted in ["API_KEYS", "CRON_SECRET", "DATABASE_POOLER", "DATABASE_MAX_CONNECTIONS"] {
+        for unwanted in UNWANTED {
             command.env_remove(unwanted);
         }
         command.env("DATABASE_URL", database_url.as_str()).env("HOST", "127.0.0.1").env("PORT", "0");
@@ -155,7 +184,8 @@ impl Grounds {
 
     /// Ends the processes and drops the database.
     pub async fn stop(&self, mut deployment: Deployment) -> Result<(), String> {
-        for Service { process, .. } in &mut deployment.services {
+        drop(deployment.fleet.take());
+        for process in &mut deployment.services {
             process.kill().await.map_err(|error| format!("the service could not be ended: {error}"))?;
         }
         self.drop_database(&deployment.database).await
@@ -171,12 +201,10 @@ pub struct Deployment {
     /// Its fault.
     pub plant: Arc<Plant>,
     database: String,
-    services: Vec<Service>,
-}
-
-struct Service {
-    process: Child,
-    _wire: Wire,
+    services: Vec<Child>,
+    wires: Vec<Wire>,
+    /// Its processes, where the harness must be able to make them fail.
+    pub fleet: Option<Arc<Fleet>>,
 }
 
 async fn run(database_url: &str, sql: &str) -> Result<(), String> {

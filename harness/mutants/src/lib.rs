@@ -12,6 +12,7 @@ mod confirm;
 mod create_item;
 pub mod deployment;
 mod expire;
+mod faults;
 pub mod gate;
 mod late_confirm;
 pub mod matrix;
@@ -72,6 +73,12 @@ pub enum Habit {
     },
     /// A mutex in the memory of each process lets one execution run at a time.
     Mutex,
+    /// A lease that all processes share lets one execution run at a time, and is never given back by one that breaks.
+    Lease,
+    /// Each time the statement is sent, it makes a reservation of another id.
+    FreshId,
+    /// When a connection broke under a statement, none is opened any more.
+    NeverHeals,
     /// It looks again after the answer, and repairs what it did.
     Repair {
         /// How.
@@ -104,6 +111,9 @@ pub enum Kind {
     OldRead,
     LockNotTaken,
     MutexInMemory,
+    LeaseOutlivesHolder,
+    RetryTakesTwice,
+    NeverHeals,
 }
 
 impl Kind {
@@ -131,6 +141,9 @@ impl Kind {
             Kind::OldRead => "an old read",
             Kind::LockNotTaken => "a lock not taken",
             Kind::MutexInMemory => "a mutex in memory",
+            Kind::LeaseOutlivesHolder => "a lease that outlives its holder",
+            Kind::RetryTakesTwice => "a retry that takes twice",
+            Kind::NeverHeals => "a pool that never heals",
         }
     }
 }
@@ -169,6 +182,7 @@ pub const MUTANTS: &[&[Mutant]] = &[
     batch::MUTANTS,
     late_confirm::MUTANTS,
     create_item::MUTANTS,
+    faults::MUTANTS,
 ];
 
 /// Every mutant of the table.
@@ -293,6 +307,6 @@ mod tests {
     #[test]
     fn one_of_each_kind_is_chosen() {
         let kinds: Vec<&str> = one_of_each_kind().iter().map(|mutant| mutant.kind.word()).collect();
-        assert_eq!(kinds.len(), 21, "{kinds:?}");
+        assert_eq!(kinds.len(), 24, "{kinds:?}");
     }
 }

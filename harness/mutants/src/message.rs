@@ -83,6 +83,28 @@ pub fn bound(body: &[u8]) -> Option<&[u8]> {
     after.get(..=after.iter().position(|byte| *byte == 0)?)
 }
 
+/// A `Bind` whose first value of sixteen bytes is another id; its last two bytes, which tell the item, stay.
+pub fn with_fresh_id(body: &[u8]) -> Option<Vec<u8>> {
+    let statement = bound(body)?;
+    // The portal's name, the statement's name, the formats, the values.
+    let mut at = body.iter().position(|byte| *byte == 0)? + 1 + statement.len();
+    let two = |at: usize| Some(usize::from(u16::from_be_bytes(body.get(at..at + 2)?.try_into().ok()?)));
+    at += 2 + 2 * two(at)?;
+    let count = two(at)?;
+    at += 2;
+    for _ in 0..count {
+        let length = i32::from_be_bytes(body.get(at..at + 4)?.try_into().ok()?);
+        at += 4;
+        if length == 16 {
+            let mut changed = body.to_vec();
+            changed.get_mut(at..at + 14)?.copy_from_slice(&uuid::Uuid::now_v7().as_bytes()[..14]);
+            return Some(changed);
+        }
+        at += usize::try_from(length).unwrap_or(0);
+    }
+    None
+}
+
 /// A message as it travels: its kind, its length, which counts itself, its body.
 pub fn framed(kind: u8, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len() + 4).unwrap_or(u32::MAX);
@@ -134,6 +156,21 @@ mod tests {
         let rewriter = Rewriter::new(EDITS);
         assert_eq!(rewriter.body(b'Q', b"refusing_item as (select 1)\0"), None);
         assert!(rewriter.failure().is_some_and(|why| why.contains("other statements")));
+    }
+
+    #[test]
+    fn a_fresh_id_keeps_its_last_bytes_and_everything_around_it() {
+        let bind = |id: &[u8]| {
+            let values = [&[0, 2], 4_i32.to_be_bytes().as_slice(), b"word", &16_i32.to_be_bytes(), id].concat();
+            [b"portal\0name\0", [0, 1, 0, 1].as_slice(), &values, &[0, 1, 0, 1]].concat()
+        };
+        let body = bind(&[7; 16]);
+        let changed = with_fresh_id(&body).unwrap();
+        let at = body.windows(16).position(|bytes| bytes == [7; 16]).unwrap();
+        assert_ne!(changed[at..at + 14], [7; 14]);
+        assert_eq!(bind(&changed[at..at + 16]), changed);
+        assert_eq!(changed[at + 14..at + 16], [7; 2]);
+        assert_eq!(with_fresh_id(b"\0name\0\0\0\0\0"), None);
     }
 
     #[test]

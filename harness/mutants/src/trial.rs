@@ -24,6 +24,8 @@ use super::{
 /// A mutant that is not found by then is not going to be.
 const RACE_TIME_MAX: Duration = Duration::from_secs(40);
 const CALL_TIME_MAX: Duration = Duration::from_secs(10);
+/// After a fault on purpose, the service needs a fraction of it.
+const RECOVERY_TIME_MAX: Duration = Duration::from_secs(3);
 const ALONE_ROUNDS: u32 = 3;
 /// The layer that a schedule is.
 const SCHEDULE: &str = "schedule";
@@ -127,7 +129,10 @@ async fn race_mutant(deployment: &Deployment, trial: &mut Trial, everything: boo
     if !mutant.over_http.is_empty() {
         trial.over_http = Some(cell(deployment, named, false, seed).await?);
     }
-    for scenario in SCENARIOS.iter().filter(|scenario| everything || scenario.name == named.name) {
+    let others = SCENARIOS.iter().filter(|scenario| everything && scenario.name != named.name);
+    // A service that did not recover is not there for another race.
+    let again = Some(named).filter(|_| !mutant.with_database.is_empty());
+    for scenario in again.into_iter().chain(others) {
         trial.with_database.push(cell(deployment, scenario, true, seed).await?);
     }
     if let Some(schedule) = mutant.schedule {
@@ -214,7 +219,8 @@ fn stage(deployment: &Deployment, urls: &[Url], with_database: bool, seed: u64) 
     (dialect.behaviour.item_idempotency_key, dialect.behaviour.late_confirm_reacquires) = (true, true);
     let target = Target::new(urls, dialect, Keys::default(), CALL_TIME_MAX, recorder)?;
     let database_url = with_database.then(|| deployment.database_url.clone());
-    Ok((target, Options { database_url, ..Options::new(seed, run_id()) }))
+    let (fleet, recovery) = (deployment.fleet.clone(), RECOVERY_TIME_MAX);
+    Ok((target, Options { database_url, fleet, recovery, ..Options::new(seed, run_id()) }))
 }
 
 /// A run's id, which is part of its keys: two races of one deployment share none.

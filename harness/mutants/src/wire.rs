@@ -7,7 +7,7 @@ use std::{
     net::Ipv4Addr,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -23,7 +23,7 @@ use tokio::{
 
 use super::{
     Habit, Mutant,
-    message::{Rewriter, bound, framed, prepared, query},
+    message::{Rewriter, bound, framed, prepared, query, with_fresh_id},
 };
 
 /// The request codes that may come instead of a protocol version.
@@ -42,12 +42,20 @@ pub struct Plant {
     pub rewriter: Rewriter,
     habit: Habit,
     executions: AtomicUsize,
+    lease: Arc<tokio::sync::Mutex<()>>,
+    broken: AtomicBool,
 }
 
 impl Plant {
     /// The fault of a mutant.
     pub fn new(mutant: &Mutant) -> Self {
-        Plant { rewriter: Rewriter::new(mutant.edits), habit: mutant.habit, executions: AtomicUsize::new(0) }
+        Plant {
+            rewriter: Rewriter::new(mutant.edits),
+            habit: mutant.habit,
+            executions: AtomicUsize::new(0),
+            lease: Arc::default(),
+            broken: AtomicBool::new(false),
+        }
     }
 }
 
@@ -73,6 +81,9 @@ impl Wire {
         let task = tokio::spawn(async move {
             let mut sessions = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
+                if plant.habit == Habit::NeverHeals && plant.broken.load(Ordering::Relaxed) {
+                    continue;
+                }
                 let (server, plant, mutex) = (server.clone(), Arc::clone(&plant), Arc::clone(&mutex));
                 sessions.spawn(async move {
                     let server = TcpStream::connect(&server).await?;
@@ -91,7 +102,7 @@ impl Wire {
 struct Turn {
     answer: Answer,
     /// Given back when the answer is complete.
-    _held: Option<OwnedMutexGuard<()>>,
+    held: Option<OwnedMutexGuard<()>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -126,15 +137,23 @@ where
         from: BufReader::new(from_client),
         to: BufWriter::new(to_server),
         turns: Arc::clone(&turns),
-        plant,
+        plant: Arc::clone(&plant),
         mutex,
         prepared: HashMap::new(),
         next: Next::default(),
     };
-    tokio::select! {
+    let result = tokio::select! {
         result = forward.run() => result,
-        result = backward(BufReader::new(from_server), BufWriter::new(to_client), turns) => result,
+        result = backward(BufReader::new(from_server), BufWriter::new(to_client), Arc::clone(&turns)) => result,
+    };
+    let mut turns = turns.lock().unwrap_or_else(PoisonError::into_inner);
+    if !turns.is_empty() {
+        plant.broken.store(true, Ordering::Relaxed);
     }
+    if plant.habit == Habit::Lease {
+        turns.drain(..).filter_map(|turn| turn.held).for_each(std::mem::forget);
+    }
+    result
 }
 
 /// Passes the startup on; encryption is declined, for the wire does not leave this machine.
@@ -216,9 +235,12 @@ where
         if let (b'P', Some((name, statement))) = (kind, prepared(&body)) {
             self.prepared.insert(name, statement);
         }
-        if kind == b'B' && bound(&body).and_then(|name| self.prepared.get(name)) == Some(&HABITUAL) {
+        let habitual = kind == b'B' && bound(&body).and_then(|name| self.prepared.get(name)) == Some(&HABITUAL);
+        if habitual {
             self.begin().await?;
         }
+        let fresh = Some(&body).filter(|_| habitual && self.plant.habit == Habit::FreshId);
+        let body = fresh.and_then(|body| with_fresh_id(body)).unwrap_or(body);
         let body = self.plant.rewriter.body(kind, &body).unwrap_or(body);
         let next = if matches!(kind, b'Q' | b'S' | b'F') { Some(std::mem::take(&mut self.next)) } else { None };
         let Some(Next { idle, held, behind }) = next else { return self.to.write_all(&framed(kind, &body)).await };
@@ -231,7 +253,7 @@ where
     async fn begin(&mut self) -> io::Result<()> {
         let number = self.plant.executions.fetch_add(1, Ordering::Relaxed) + 1;
         match self.plant.habit {
-            Habit::None => {}
+            Habit::None | Habit::FreshId | Habit::NeverHeals => {}
             Habit::Forget { every } if number.is_multiple_of(every) => {
                 self.ask("begin").await?;
                 self.next = Next { idle: true, held: None, behind: Some("rollback") };
@@ -240,6 +262,10 @@ where
             Habit::Mutex => {
                 self.to.flush().await?;
                 self.next.held = Some(Arc::clone(&self.mutex).lock_owned().await);
+            }
+            Habit::Lease => {
+                self.to.flush().await?;
+                self.next.held = Some(Arc::clone(&self.plant.lease).lock_owned().await);
             }
             Habit::Repair { sql } => self.next.behind = Some(sql),
         }
@@ -254,7 +280,7 @@ where
 
     fn await_answer(&self, answer: Answer, held: Option<OwnedMutexGuard<()>>) {
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        turns.push_back(Turn { answer, _held: held });
+        turns.push_back(Turn { answer, held });
     }
 }
 

@@ -108,14 +108,16 @@ pub enum Breach {
     SoldTwice,
     /// Units came back that were not given back, or came back twice.
     GivenBackTwice,
+    /// After a fault on purpose, what was acknowledged is gone.
+    LosesWhatItAcknowledged,
     /// A call was refused although the units were free.
     RefusedAlthoughFree,
+    /// After a fault on purpose, the service does not answer again by itself.
+    DoesNotRecover,
     /// A read shows a state that never was.
     ShowsWhatNeverWas,
     /// An answer that the contract forbids.
     AnsweredWhatIsForbidden,
-    /// After a fault on purpose, the service does not answer again by itself.
-    DoesNotRecover,
 }
 
 impl Breach {
@@ -127,6 +129,7 @@ impl Breach {
             Breach::RefusedAlthoughFree => "refused although free",
             Breach::ShowsWhatNeverWas => "shows what never was",
             Breach::AnsweredWhatIsForbidden => "answered what the contract forbids",
+            Breach::LosesWhatItAcknowledged => "loses what it acknowledged",
             Breach::DoesNotRecover => "does not recover",
         }
     }

@@ -125,6 +125,9 @@ pub struct Race {
     /// under way. `list` tells each.
     #[arg(long, requires = "start", value_delimiter = ',', value_name = "FAULTS")]
     pub nemesis: Vec<Nemesis>,
+    /// How long an instance may take to answer again by itself after a fault on purpose.
+    #[arg(long, requires = "nemesis", default_value_t = 30, value_name = "SECONDS")]
+    pub recovery_seconds: u64,
     /// Accept that this scenario cannot be played here; may be given more than once.
     #[arg(long, value_name = "NAME")]
     pub without: Vec<String>,

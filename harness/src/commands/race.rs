@@ -1,5 +1,7 @@
 //! `race`: scenarios against a deployment, and the report of it.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 
 use crate::{
@@ -70,6 +72,7 @@ pub async fn race(mut arguments: Race) -> Result<Exit> {
         stage: staging(&arguments.deployment),
         witness: arguments.witness,
         fleet,
+        recovery: Duration::from_secs(arguments.recovery_seconds),
         asked_by_name: !arguments.scenarios.is_empty() || !arguments.nemesis.is_empty(),
         without: known(&arguments.without)?,
         strict: arguments.strict,

@@ -5,8 +5,7 @@ use std::{cmp::Reverse, collections::BTreeMap, collections::BinaryHeap};
 
 use crate::{
     check::{by_item::by_item, occupancy, verdict::Violation},
-    drive::nemesis::Struck,
-    history::{Call, Contract, Moved, Outcome, Request, subject, told},
+    history::{Call, Contract, Moved, Outcome, Request, Struck, subject, told},
 };
 
 /// With more clients than this, several share a lane: thinner lanes could not be told apart.
@@ -148,7 +147,10 @@ impl Drawing {
     #[must_use]
     pub fn struck(mut self, struck: &[Struck]) -> Self {
         let us = |ns: u64| (ns.saturating_sub(self.from_ns) / 1_000).min(self.span_us);
-        self.faults = struck.iter().map(|struck| (struck.told(), us(struck.from_ns), us(struck.to_ns))).collect();
+        let end_ns = self.from_ns + self.span_us * 1_000;
+        let meets = |struck: &&Struck| struck.from_ns <= end_ns && struck.to_ns >= self.from_ns;
+        self.faults =
+            struck.iter().filter(meets).map(|struck| (struck.told(), us(struck.from_ns), us(struck.to_ns))).collect();
         self
     }
 

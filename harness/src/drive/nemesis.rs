@@ -7,12 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::time::{sleep, sleep_until};
+use tokio::time::{sleep, sleep_until, timeout};
 
 use crate::{
     check::verdict::Breach,
     drive::{findings::Halt, round::Round},
-    history::{Call, Event, ItemView, Nemesis, Request, told},
+    history::{Call, Event, ItemView, Nemesis, Reason, Request, Struck, told},
     target::{
         fleet::Fleet,
         wire::{Flow, Wire},
@@ -26,37 +26,12 @@ const BUNCH: usize = 20;
 const BUNCH_MS: u64 = 120;
 /// Connections are opened and calls are written, but for their last byte, before the first bunch leaves.
 const LOADING_MS: u64 = 150;
-/// How long after a fault each instance may take to answer again.
-const RECOVERY_MAX: Duration = Duration::from_secs(30);
 const LOSING: Duration = Duration::from_millis(30);
 const PAUSED: Duration = Duration::from_millis(1_200);
 const FROZEN: Duration = Duration::from_millis(2_500);
 
 /// What a round with a fault must have seen.
 pub(crate) const STRUCK: &str = "the fault struck while calls were under way";
-
-/// A fault that is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Struck {
-    /// What it was.
-    pub fault: Nemesis,
-    /// Which instance, from 0; all of them if none.
-    pub instance: Option<u32>,
-    /// From when, on the run's clock.
-    pub from_ns: u64,
-    /// Until when.
-    pub to_ns: u64,
-}
-
-impl Struck {
-    /// In words.
-    pub fn told(&self) -> String {
-        match self.instance {
-            Some(instance) => format!("{} of instance {}", self.fault.word(), instance + 1),
-            None => self.fault.word().to_owned(),
-        }
-    }
-}
 
 /// One fault to come.
 struct Plan {
@@ -73,9 +48,12 @@ struct Plan {
 /// Sells, then confirms and cancels, each while the fault strikes.
 pub(crate) async fn play(round: &mut Round, fault: Nemesis) -> Result<(), Halt> {
     round.create_item(STOCK).await?;
-    let reserves: Vec<Request> = (0..BUNCHES * BUNCH).map(|_| keyed(round)).collect();
+    // Every other call has no key: a service that sends a statement again by itself has nothing else to know it by.
+    let reserves = (0..BUNCHES * BUNCH).map(|place| if place % 2 == 0 { round.reserve(1, None) } else { keyed(round) });
+    let reserves = reserves.collect();
     let calls = under(round, fault, reserves).await?;
     ask_again(round, calls).await;
+    are_there(round).await?;
     count_ghosts(round).await;
     let mut live: Vec<String> = round.holds.keys().cloned().collect();
     round.seed.shuffle(&mut live);
@@ -133,8 +111,8 @@ async fn under(round: &mut Round, fault: Nemesis, requests: Vec<Request>) -> Res
     });
     let calls = round.bursts(bunches).await;
     let (struck, ended, met) = striking.await.map_err(|error| Halt::Undecided(error.to_string()))?;
-    let Struck { fault, instance, from_ns, to_ns } = struck;
-    round.target().recorder().record(&Event::Nemesis { fault, instance, from_ns, to_ns });
+    let Struck { from_ns, to_ns, .. } = struck;
+    round.target().recorder().record(&Event::Nemesis(struck));
     let under_way =
         |call: &Call| call.invoked_ns <= to_ns && call.returned_ns.is_none_or(|returned| returned >= from_ns);
     if met && calls.iter().any(under_way) {
@@ -195,34 +173,61 @@ async fn strike(fleet: &Fleet, plan: &Plan) -> (Instant, Result<(), String>, boo
 
 /// An instance answers a read and a reservation clearly again, in time and without help.
 async fn recovers(round: &mut Round, fault: Nemesis, instance: usize) -> Result<(), Halt> {
-    let since = Instant::now();
+    let (since, recovery) = (Instant::now(), round.recovery);
     let read = Request::GetItem { item: round.item().to_owned() };
     let write = keyed(round);
     for request in [read, write] {
-        loop {
-            let call = round.call(instance, request.clone()).await;
-            if !call.outcome.is_unknown() && !call.is_contended() {
-                break;
+        let mut last = "it is told to ask again later".to_owned();
+        let answered = async {
+            loop {
+                let call = round.call(instance, request.clone()).await;
+                if !call.outcome.is_unknown() && !call.is_contended() {
+                    return;
+                }
+                last = told(&call.outcome, call.status);
+                sleep(Duration::from_millis(100)).await;
             }
-            if since.elapsed() >= RECOVERY_MAX {
-                let (verb, answer) = (request.verb(), told(&call.outcome, call.status));
-                let what = format!(
-                    "{} s after the fault ({}), instance {} still answers a {verb} with: {answer}",
-                    since.elapsed().as_secs(),
-                    fault.word(),
-                    instance + 1
-                );
-                round.expect_no(Breach::DoesNotRecover, false, || what.clone(), &[call]);
-                return Err(Halt::Undecided(what));
-            }
-            sleep(Duration::from_millis(100)).await;
+        };
+        if timeout(recovery.saturating_sub(since.elapsed()), answered).await.is_err() {
+            let what = format!(
+                "{} s after the fault ({}), instance {} does not answer a {}: {last}",
+                since.elapsed().as_secs(),
+                fault.word(),
+                instance + 1,
+                request.verb()
+            );
+            round.expect_no(Breach::DoesNotRecover, false, || what.clone(), &[]);
+            return Err(Halt::Undecided(what));
         }
     }
     Ok(())
 }
 
-/// Repeats what got no clear answer and may be repeated, until it is answered.
+/// What was acknowledged before or during the fault is there after it.
+async fn are_there(round: &mut Round) -> Result<(), Halt> {
+    if round.target().dialect().routes.get_reservation.is_empty() {
+        return Ok(());
+    }
+    let mut acknowledged: Vec<(String, u64)> =
+        round.holds.values().map(|hold| (hold.id.clone(), hold.made_by)).collect();
+    acknowledged.sort_by_key(|(_, call)| *call);
+    for (instance, (id, made_by)) in acknowledged.into_iter().enumerate() {
+        let read = round.call(instance, Request::GetReservation { reservation: id.clone() }).await;
+        if read.outcome.is_refused_for(Reason::NotFound) {
+            let what = format!("reservation {id} was acknowledged, and is not there after the fault");
+            let made = round.calls.iter().find(|call| call.id == made_by).cloned();
+            let shown: Vec<Call> = made.into_iter().chain([read]).collect();
+            round.expect_no(Breach::LosesWhatItAcknowledged, false, || what.clone(), &shown);
+            return Err(Halt::Undecided(what));
+        }
+    }
+    Ok(())
+}
+
+/// Repeats what was told to come again, and what got no clear answer and may be repeated.
 async fn ask_again(round: &mut Round, calls: Vec<Call>) {
+    let (contended, calls): (Vec<Call>, Vec<Call>) = calls.into_iter().partition(Call::is_contended);
+    round.persist(contended).await;
     let lost: Vec<Request> = calls
         .into_iter()
         .filter(|call| call.outcome.is_unknown())

@@ -1,8 +1,11 @@
 //! How to race.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{database::gate::Tables, drive::interrupt::Interrupt, target::fleet::Fleet};
+
+/// A service may take so long to answer again after a fault on purpose, unless the caller says otherwise.
+const RECOVERY: Duration = Duration::from_secs(30);
 
 /// How to race.
 #[derive(Clone, Debug)]
@@ -36,6 +39,8 @@ pub struct Options {
     pub witness: bool,
     /// The instances, where the harness started them itself and may make them fail.
     pub fleet: Option<Arc<Fleet>>,
+    /// How long an instance may take to answer again after a fault on purpose.
+    pub recovery: Duration,
     /// Stops the race before its end.
     pub interrupt: Interrupt,
 }
@@ -58,6 +63,7 @@ impl Options {
             only_round: None,
             witness: false,
             fleet: None,
+            recovery: RECOVERY,
             interrupt: Interrupt::default(),
         }
     }

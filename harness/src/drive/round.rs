@@ -19,11 +19,10 @@ use crate::{
         drawing::Drawing,
         findings::{Findings, Halt},
         hold::{Fate, Hold},
-        nemesis::Struck,
         options::Options,
         steering::Steering,
     },
-    history::{ASIDE, Call, Contract, Event, Moved, Outcome, Reason, Request, Seed, outcome_word, told},
+    history::{ASIDE, Call, Contract, Event, Moved, Outcome, Reason, Request, Seed, Struck, outcome_word, told},
     target::{client::Crew, deployment::Target, fleet::Fleet},
 };
 
@@ -41,6 +40,8 @@ pub struct Round {
     expire_sql: Option<String>,
     stager: Option<Stage>,
     fleet: Option<Arc<Fleet>>,
+    /// How long an instance may take to answer again after a fault.
+    pub(crate) recovery: Duration,
     moved: Moved,
     raced_ns: Option<(u64, u64)>,
     run: String,
@@ -106,6 +107,7 @@ impl Round {
             expire_sql: options.expire_sql.clone(),
             stager,
             fleet: options.fleet.clone(),
+            recovery: options.recovery,
             struck: Vec::new(),
             ghosts: 0,
             hired: FIRST_HIRED,
@@ -404,8 +406,8 @@ impl Round {
         Ok(calls)
     }
 
-    /// Bursts that each leave at an instant of their own, whether or not those before have their answers; nobody reads
-    /// meanwhile.
+    /// Bursts that each leave at an instant of their own, whether or not those before have their answers. Nothing is read
+    /// meanwhile, and no call is repeated.
     pub(crate) async fn bursts(&mut self, bursts: Vec<(Instant, Vec<Request>)>) -> Vec<Call> {
         let from_ns = self.target.recorder().now_ns();
         let mut crews = Vec::with_capacity(bursts.len());
@@ -429,7 +431,6 @@ impl Round {
             self.absorb(&burst);
             calls.extend(burst);
         }
-        let calls = self.persist(calls).await;
         self.raced_ns = Some((from_ns, self.target.recorder().now_ns()));
         self.count(&calls);
         calls

@@ -8,7 +8,7 @@ use std::{
 use crate::history::{
     call::{Answer, Call, Outcome, ReservationView},
     contract::{Contract, Moved},
-    recorder::{Event, FORMAT},
+    recorder::{Event, FORMAT, Struck},
 };
 
 /// A history as a file holds it.
@@ -19,6 +19,8 @@ pub struct File {
     pub calls: Vec<Call>,
     /// Deadlines moved by SQL.
     pub moved: Moved,
+    /// Faults on purpose.
+    pub struck: Vec<Struck>,
     /// The run's id.
     pub run: String,
     /// What its choices came from.
@@ -51,6 +53,7 @@ struct Reading {
     places: HashMap<u64, usize>,
     moved: Moved,
     resolved: HashMap<u64, bool>,
+    struck: Vec<Struck>,
     ended: Option<u64>,
 }
 
@@ -78,10 +81,11 @@ impl Reading {
                 return Err(format!("ends a history of {calls} calls, but {} stand before it", self.calls.len()));
             }
             Event::End { calls } => self.ended = Some(calls),
-            Event::Nemesis { from_ns, to_ns, .. } if from_ns > to_ns => {
+            Event::Nemesis(Struck { from_ns, to_ns, .. }) if from_ns > to_ns => {
                 return Err(format!("makes something fail from {from_ns} to {to_ns} ns, which is no time"));
             }
-            Event::Round { .. } | Event::Nemesis { .. } => {}
+            Event::Nemesis(struck) => self.struck.push(struck),
+            Event::Round { .. } => {}
         }
         Ok(())
     }
@@ -129,7 +133,7 @@ impl Reading {
         let (contract, run, seed, instances) = self.head.ok_or("the history is empty")?;
         let complete = self.ended == Some(self.calls.len() as u64);
         let calls = resolved(self.calls, &self.resolved);
-        Ok(File { contract, calls, moved: self.moved, run, seed, instances, complete })
+        Ok(File { contract, calls, moved: self.moved, struck: self.struck, run, seed, instances, complete })
     }
 }
 

@@ -12,5 +12,5 @@ pub use call::{
 };
 pub use contract::{Contract, Moved};
 pub use file::{File, read, resolved};
-pub use recorder::{Event, FORMAT, Nemesis, Recorder};
+pub use recorder::{Event, FORMAT, Nemesis, Recorder, Struck};
 pub use seed::Seed;

@@ -58,17 +58,7 @@ pub enum Event {
         evidence: String,
     },
     /// Something was made to fail on purpose.
-    Nemesis {
-        /// What.
-        fault: Nemesis,
-        /// Which instance was struck, from 0; all of them if none.
-        #[serde(skip_serializing_if = "Option::is_none", default)]
-        instance: Option<u32>,
-        /// From when.
-        from_ns: u64,
-        /// Until when.
-        to_ns: u64,
-    },
+    Nemesis(Struck),
     /// The last line of a run that was not cut short.
     End {
         /// How many calls the file holds.
@@ -89,6 +79,30 @@ pub enum Nemesis {
     Cut,
     /// The database neither hears nor answers for a while; without one, the service.
     Delay,
+}
+
+/// A fault that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Struck {
+    /// What it was.
+    pub fault: Nemesis,
+    /// Which instance it struck, from 0; all of them if none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub instance: Option<u32>,
+    /// From when, on the run's clock.
+    pub from_ns: u64,
+    /// Until when.
+    pub to_ns: u64,
+}
+
+impl Struck {
+    /// In words.
+    pub fn told(&self) -> String {
+        match self.instance {
+            Some(instance) => format!("{} of instance {}", self.fault.word(), instance + 1),
+            None => self.fault.word().to_owned(),
+        }
+    }
 }
 
 impl Nemesis {

@@ -65,7 +65,8 @@ pub fn result(file: &File, checked: &Checked, took: Duration, command: String) -
             .collect(),
         skipped: false,
         dispensable: false,
-        drawing: Drawing::of(&calls, file.contract, &file.moved, None, violation),
+        drawing: Drawing::of(&calls, file.contract, &file.moved, None, violation)
+            .map(|drawing| drawing.struck(&file.struck)),
     };
     RaceResult {
         seed: file.seed,
