@@ -70,7 +70,7 @@ pub mod internal {
 
     #[cfg(feature = "race")]
     pub mod control {
-        pub use crate::control::{Control, Fault, Shape};
+        pub use crate::control::{Control, Fault, Odd, OddAnswer, Shape};
     }
 
     #[cfg(feature = "race")]

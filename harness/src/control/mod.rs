@@ -12,6 +12,7 @@ use std::{
 
 use axum::{
     Json, Router,
+    body::Bytes,
     extract::{Path, State},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
@@ -26,11 +27,12 @@ use uuid::Uuid;
 use crate::history::{Reason, Status};
 
 mod fault;
+mod odd;
 mod shape;
 mod store;
 
 pub use fault::Fault;
-
+pub use odd::{Odd, OddAnswer};
 pub use shape::Shape;
 use store::{Hold, Store};
 
@@ -69,6 +71,16 @@ impl Control {
 
     /// Starts instances that share one state, in these clothes.
     pub async fn dressed(instances: usize, fault: Option<Fault>, shape: Shape) -> std::io::Result<Self> {
+        Control::answering(instances, fault, shape, None).await
+    }
+
+    /// The same, of which one call is answered otherwise.
+    pub async fn answering(
+        instances: usize,
+        fault: Option<Fault>,
+        shape: Shape,
+        odd: Option<Arc<Odd>>,
+    ) -> std::io::Result<Self> {
         let store = Arc::new(Mutex::new(Store::default()));
         let calls = Arc::new(AtomicU64::new(0));
         let mut control = Control { urls: Vec::new(), servers: Vec::new() };
@@ -81,13 +93,14 @@ impl Control {
                 control.servers.push(tokio::spawn(sweep_for_ever(Arc::clone(&store))));
             }
             control.urls.push(url);
+            let router = router(service).layer(axum::middleware::from_fn_with_state(odd.clone(), odd::answer));
             control.servers.push(tokio::spawn(async move {
                 let listener = listener.tap_io(|stream| {
                     // Over HTTP/2 an answer is more than one write; waiting to fill a packet only delays it.
                     let _ = stream.set_nodelay(true);
                 });
                 // It ends when the control is dropped, and has nobody to tell of an error.
-                let _ = axum::serve(listener, router(service)).await;
+                let _ = axum::serve(listener, router).await;
             }));
         }
         Ok(control)
@@ -284,8 +297,12 @@ async fn get_reservation(State(service): State<Service>, Path(id): Path<Uuid>) -
     reservation(&service, id, StatusCode::OK)
 }
 
-async fn confirm(State(service): State<Service>, Path(id): Path<Uuid>) -> Response {
+async fn confirm(State(service): State<Service>, Path(id): Path<Uuid>, body: Bytes) -> Response {
     lapse_own(&service, id, service.has(Fault::ConfirmIgnoresExpiry));
+    let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
+    if service.shape.reacquires && asked["if_expired"] == "reacquire" {
+        service.store().confirm_lapsed(id);
+    }
     let mut allowed = service.store().may_end(id, Status::Confirmed);
     let state_ignored = service.has(Fault::ConfirmIgnoresState) && allowed != Err(Reason::NotFound);
     let expiry_ignored = service.has(Fault::ConfirmIgnoresExpiry) && allowed == Err(Reason::ReservationExpired);

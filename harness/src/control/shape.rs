@@ -41,6 +41,8 @@ pub struct Shape {
     pub held_counts_sold: bool,
     /// It sweeps by itself, ten times a second, besides when it is told to.
     pub sweeps_itself: bool,
+    /// A confirm that says `{"if_expired": "reacquire"}` takes the units of a lapsed hold anew, where they are free.
+    pub reacquires: bool,
 }
 
 impl Shape {

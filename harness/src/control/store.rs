@@ -114,6 +114,17 @@ impl Store {
         }
     }
 
+    /// Sells a lapsed hold after all, where its units are free.
+    pub fn confirm_lapsed(&mut self, id: Uuid) {
+        let Some(hold) = self.holds.get_mut(&id).filter(|hold| hold.status == Status::Expired) else { return };
+        let Some(item) = self.items.get_mut(&hold.item) else { return };
+        if item.held + item.confirmed + hold.quantity <= item.total {
+            hold.status = Status::Confirmed;
+            item.confirmed += hold.quantity;
+            item.version += 1;
+        }
+    }
+
     /// Whether a hold may change to this state: yes, it is so already, or why not.
     pub fn may_end(&self, id: Uuid, wanted: Status) -> Result<bool, Reason> {
         match self.holds.get(&id).map(|hold| hold.status) {

@@ -21,6 +21,7 @@ const RESERVATION_ENVELOPES: &[&str] = &["reservation", "hold"];
 pub fn outcome(dialect: &Dialect, request: &Request, response: &Response) -> Outcome {
     let body = body(response);
     match response.status {
+        200..=299 if is_garbled(&body) => Outcome::Unknown(format!("{} with a body that is no JSON", response.status)),
         200..=299 if says_it_failed(&body) => Outcome::Refused(reason(dialect, request, response.status, &body)),
         200..=299 => match answer(&dialect.read, request, &body) {
             Some(answer) => contrary(request, &answer).map_or(Outcome::Ok(answer), Outcome::Refused),
@@ -40,6 +41,11 @@ pub(crate) fn body(response: &Response) -> Value {
     let text = || Value::String(String::from_utf8_lossy(&response.body).into_owned());
     serde_json::from_slice(&response.body)
         .unwrap_or_else(|_| if response.body.is_empty() { Value::Null } else { text() })
+}
+
+/// A page, or JSON that was cut short or broken on its way. A plain word, such as `OK`, says nothing more than its status.
+fn is_garbled(body: &Value) -> bool {
+    body.as_str().is_some_and(|text| text.trim_start().starts_with(['<', '{', '[']))
 }
 
 /// A 2xx whose own words say that the opposite is the case: a refusal in good manners.
