@@ -3,6 +3,10 @@
 
 begin;
 
+-- A call that waits behind a migration waits no longer than this; the migration is tried again.
+set local lock_timeout = '2s';
+set local client_min_messages = warning;
+
 -- Two processes that start at once apply it one after the other.
 select pg_advisory_xact_lock(hashtextextended('stockhold.migrations', 0));
 

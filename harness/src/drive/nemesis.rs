@@ -121,6 +121,8 @@ async fn under(round: &mut Round, fault: Nemesis, requests: Vec<Request>) -> Res
     round.struck.push(struck);
     if let Err(why) = ended {
         round.expect_no(Breach::DoesNotRecover, false, || why, &[]);
+        // What is played next needs every instance; whether it is there, its own round says.
+        let _ = fleet.run(struck.instance.unwrap_or_default() as usize).await;
         return Err(Halt::Undecided("an instance could not be started again".to_owned()));
     }
     for instance in 0..fleet.len() {

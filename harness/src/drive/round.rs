@@ -431,6 +431,8 @@ impl Round {
             self.absorb(&burst);
             calls.extend(burst);
         }
+        // Those of the crew rested meanwhile, and may have been cut without a word.
+        self.crew.hang_up();
         self.raced_ns = Some((from_ns, self.target.recorder().now_ns()));
         self.count(&calls);
         calls

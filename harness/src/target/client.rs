@@ -277,6 +277,11 @@ impl Crew {
         Crew { target, clients: Vec::new(), numbers }
     }
 
+    /// Closes every connection: the next call of each client opens one.
+    pub fn hang_up(&mut self) {
+        self.clients.iter_mut().for_each(|client| client.connection = None);
+    }
+
     fn muster(&mut self, count: usize) {
         while self.clients.len() < count {
             let instance = self.clients.len() % self.target.instances();

@@ -113,6 +113,63 @@ async fn the_migration_may_run_again_and_at_the_same_time() {
     assert_eq!(fixture.inventory.health().await.unwrap().migration_version, Some(1));
 }
 
+/// Red when every start applies the migration: it waits for its lock on `items` behind the reader, and the reserve behind it.
+#[tokio::test]
+async fn a_start_beside_an_open_reader_delays_no_call() {
+    let fixture = Fixture::new().await;
+    let item = fixture.item(10).await;
+    let mut reader = fixture.connection().await;
+    run(&mut reader, "begin; select * from stockhold.items").await;
+    fixture.inventory.migrate().await.unwrap();
+    fixture.hold(item.id, 1, 600.0).await;
+    let locks =
+        "select count(*) from pg_locks where relation = 'stockhold.items'::regclass and mode = 'AccessExclusiveLock'";
+    let taken: i64 = sqlx::query_scalar(locks).fetch_one(&mut reader).await.unwrap();
+    assert_eq!(taken, 0);
+}
+
+/// A migration that is missing gives way to the calls behind it, and is tried again until its lock is free.
+#[tokio::test]
+async fn a_migration_that_finds_its_tables_in_use_gives_way_and_ends() {
+    let fixture = Fixture::new().await;
+    let item = fixture.item(10).await;
+    let mut reader = fixture.connection().await;
+    run(&mut reader, "delete from stockhold.migrations").await;
+    run(&mut reader, "begin; select * from stockhold.items").await;
+    let inventory = fixture.inventory.clone();
+    let migrating = tokio::spawn(async move { inventory.migrate().await });
+    let waits = "select exists (select from pg_locks where not granted and relation = 'stockhold.items'::regclass)";
+    while !sqlx::query_scalar::<_, bool>(waits).fetch_one(&mut reader).await.unwrap() {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    fixture.hold(item.id, 1, 600.0).await;
+    assert!(!migrating.is_finished(), "the migration did not wait for the reader");
+    run(&mut reader, "commit").await;
+    migrating.await.unwrap().unwrap();
+    assert_eq!(fixture.inventory.health().await.unwrap().migration_version, Some(1));
+}
+
+#[tokio::test]
+async fn a_newer_database_is_one_line() {
+    let fixture = Fixture::new().await;
+    run(&mut fixture.connection().await, "insert into stockhold.migrations values (7, 'later')").await;
+    let why = fixture.inventory.migrate().await.unwrap_err().to_string();
+    assert_eq!(why, "the database has version 7 of the schema, and this program knows 1: use a newer program");
+}
+
+#[tokio::test]
+async fn a_database_of_another_encoding_is_one_line() {
+    let mut admin = PgConnection::connect(&admin_url()).await.unwrap();
+    let database = format!("stockhold_test_{}", Uuid::now_v7().simple());
+    run(&mut admin, &format!("create database {database} encoding 'LATIN1' locale 'C' template template0")).await;
+    let url = crate::common::with_database(&admin_url(), &database);
+    let inventory = Inventory::connect(&Config::new(url)).await.unwrap();
+    let why = inventory.migrate().await.unwrap_err().to_string();
+    assert!(why.contains("encoding is LATIN1"), "{why}");
+    drop(inventory);
+    run(&mut admin, &format!("drop database {database} with (force)")).await;
+}
+
 #[tokio::test]
 async fn the_migration_is_one_transaction() {
     let code: Vec<&str> = MIGRATION.lines().filter(|line| !line.starts_with("--") && !line.is_empty()).collect();

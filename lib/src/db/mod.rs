@@ -1,4 +1,4 @@
-//! Connections: the pool, the session settings, the bounded retries, the migrations.
+//! Connections: the pool, the session settings, the bounded retries; [`migrate`] brings the schema up to date.
 //! A statement may be sent more than once; every operation bears that, because it carries the ids of what it makes.
 
 use std::cell::Cell;
@@ -12,6 +12,8 @@ use uuid::Uuid;
 
 use crate::error::Error;
 use crate::statement::{Statement, Value};
+
+mod migrate;
 
 /// Where the database is, and how much of it this process may use.
 #[derive(Clone, Debug)]
@@ -293,31 +295,7 @@ impl Database {
     pub async fn ping(&self) -> Result<(), Error> {
         self.session().await.map(drop).map_err(Failure::into_error)
     }
-
-    /// Applies every migration; each is idempotent and runs in a transaction of its own.
-    pub async fn migrate(&self) -> Result<(), Error> {
-        for (name, sql) in MIGRATIONS {
-            let mut session = self.session().await.map_err(Failure::into_error)?;
-            session.busy = true;
-            // What is there already is no news.
-            let quietly = format!("set client_min_messages = warning; {sql}; reset client_min_messages");
-            sqlx::raw_sql(AssertSqlSafe(quietly).into_sql_str()).execute(&mut session.connection).await.map_err(
-                |error| match error {
-                    sqlx::Error::Database(error) => Error::Internal {
-                        statement: name,
-                        cause: format!("{} (SQLSTATE {})", error.message(), sqlstate(&*error)),
-                    },
-                    error => Error::Unavailable(error.to_string()),
-                },
-            )?;
-            session.busy = false;
-        }
-        Ok(())
-    }
 }
-
-/// The schema, oldest first. A file, once released, is never edited: the next one changes what it made.
-const MIGRATIONS: &[(&str, &str)] = &[("0001_stockhold", include_str!("../../migrations/0001_stockhold.sql"))];
 
 /// The unique constraints that a request sent twice meets.
 fn names_a_request(constraint: &str) -> bool {
