@@ -125,6 +125,7 @@ pub mod internal {
             deployment::{Keys, Target},
             dialect::{Dialect, Unit},
             fleet::Fleet,
+            mapping::Mapping,
             pace::Pace,
             probe::{Asking, Backstage, Probed, believe, probe},
         };

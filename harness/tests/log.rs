@@ -43,7 +43,7 @@ async fn a_spike_that_is_repaired_by_the_next_commit_is_seen() {
         sqlx::raw_sql(sql).execute(&mut rows).await.unwrap();
     }
 
-    let mut witness = Log::open(url.as_str(), &name).await.unwrap();
+    let mut witness = Log::open(url.as_str(), &name, None).await.unwrap();
     // Each is a message of its own, and so a transaction of its own.
     for sql in [BEGINNING, SPIKE, REPAIR] {
         sqlx::raw_sql(sql).execute(&mut rows).await.unwrap();

@@ -205,8 +205,9 @@ async fn reserve(State(service): State<Service>, headers: HeaderMap, Json(body):
     let (held, free, version) = {
         let mut store = service.store();
         if let Some(id) = key.as_ref().and_then(|key| store.keys.get(key).copied()) {
+            let same = store.holds.get(&id).is_some_and(|hold| hold.quantity == quantity);
             drop(store);
-            return reservation(&service, id, StatusCode::CREATED);
+            return if same { reservation(&service, id, StatusCode::CREATED) } else { refused(Reason::Invalid) };
         }
         service.lapse(&mut store, item);
         let Some(item) = store.items.get(&item) else { return refused(Reason::NotFound) };

@@ -7,15 +7,17 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgConnectOpti
 
 use crate::{
     check::books::Page,
-    target::{deployment::own, probe::Mover},
+    target::{deployment::own, mapping::Mapping, probe::Mover},
 };
 
 /// A connection to the deployment's database, for reading. Speaks the simple protocol, so that a pooler may stand
 /// between.
 pub struct Books {
     connection: PgConnection,
-    /// Whether the database holds the schema `stockhold`; without it there are no books to audit.
+    /// Whether the database holds the schema `stockhold`; without it there is no ledger to audit.
     pub has_ledger: bool,
+    /// Where the rows are that can be read.
+    mapping: Option<Mapping>,
 }
 
 impl Books {
@@ -27,9 +29,27 @@ impl Books {
         let connection = PgConnection::connect_with(&options.statement_cache_capacity(0))
             .await
             .map_err(|error| format!("the database cannot be reached: {}", plain(&error)))?;
-        let mut books = Books { connection, has_ledger: false };
+        let mut books = Books { connection, has_ledger: false, mapping: None };
         books.has_ledger = books.scalar("select (to_regclass('stockhold.ledger') is not null)::text").await? == "true";
+        books.mapping = books.has_ledger.then(Mapping::stockhold);
         Ok(books)
+    }
+
+    /// The same for rows that lie elsewhere, where a mapping says so; it must fit.
+    pub async fn open_as(database_url: &str, mapping: Option<&Mapping>) -> Result<Self, String> {
+        let mut books = Books::open(database_url).await?;
+        if let Some(mapping) = mapping {
+            (books.has_ledger, books.mapping) = (false, Some(mapping.clone()));
+            let sql = sample(mapping, "");
+            let read = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_optional(&mut books.connection).await;
+            read.map_err(|error| format!("[database] of the dialect does not fit the database: {}", plain(&error)))?;
+        }
+        Ok(books)
+    }
+
+    /// Whether the rows can be read.
+    pub fn reads_rows(&self) -> bool {
+        self.mapping.is_some()
     }
 
     async fn scalar(&mut self, sql: &str) -> Result<String, String> {
@@ -101,7 +121,8 @@ impl Books {
 
     /// The invariant as one statement sees it, with one clock value that is not older than its snapshot.
     pub async fn sample(&mut self, item: &str) -> Result<Sample, String> {
-        let text = self.scalar(&SAMPLE.replace("$item", &literal(own(item)))).await?;
+        let mapping = self.mapping.as_ref().ok_or("the database's rows cannot be read")?;
+        let text = self.scalar(&sample(mapping, own(item))).await?;
         serde_json::from_str(&text).map_err(|error| format!("the sample cannot be read: {error}"))
     }
 }
@@ -120,12 +141,13 @@ impl Mover for DeadlineMover {
     }
 }
 
-/// What the sampler reads in SQL.
+/// What one statement reads of an item's rows. What the database does not keep is none.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Sample {
-    pub total_quantity: i64,
-    pub held_quantity: i64,
-    pub confirmed_quantity: i64,
+    pub total_quantity: Option<i64>,
+    pub available_quantity: Option<i64>,
+    pub held_quantity: Option<i64>,
+    pub confirmed_quantity: Option<i64>,
     pub pending: i64,
     pub pending_unexpired: i64,
     pub confirmed: i64,
@@ -161,27 +183,40 @@ select json_build_object(
     )
 )::text";
 
-// `clock` is materialised after the snapshot was taken: a clock older than the snapshot would count a lapsed hold
-// together with the one that took its units.
-const SAMPLE: &str = "
+/// The statement that reads a sample. `clock` is materialised after the snapshot was taken: a clock older than the snapshot
+/// would count a lapsed hold together with the one that took its units.
+fn sample(mapping: &Mapping, item: &str) -> String {
+    let Mapping { items, item_id, reservations, reservation_item, quantity, status, expires_at, .. } = mapping;
+    let item = literal(item);
+    let any = |statuses: &[String]| statuses.iter().map(|status| literal(status)).collect::<Vec<_>>().join(", ");
+    let (pending, confirmed) = (any(&mapping.pending_statuses), any(&mapping.confirmed_statuses));
+    let counter = |column: &str| if column.is_empty() { "null".to_owned() } else { format!("items.{column}") };
+    let (total, available) = (counter(&mapping.total), counter(&mapping.available));
+    let (held, sold) = (counter(&mapping.held), counter(&mapping.confirmed));
+    format!(
+        "
 with clock as materialized (
     select clock_timestamp() as at
 ),
 rows as (
     select
-        coalesce(sum(quantity) filter (where status = 'PENDING'), 0) as pending,
-        coalesce(sum(quantity) filter (where status = 'PENDING' and expires_at > clock.at), 0) as pending_unexpired,
-        coalesce(sum(quantity) filter (where status = 'CONFIRMED'), 0) as confirmed
+        coalesce(sum({quantity}) filter (where {status}::text in ({pending})), 0) as pending,
+        coalesce(
+            sum({quantity}) filter (where {status}::text in ({pending}) and {expires_at} > clock.at), 0
+        ) as pending_unexpired,
+        coalesce(sum({quantity}) filter (where {status}::text in ({confirmed})), 0) as confirmed
     from clock
-    left join stockhold.reservations on item_id = $item
+    left join {reservations} as reservations on reservations.{reservation_item}::text = {item}
 )
 select json_build_object(
-    'total_quantity', total_quantity, 'held_quantity', held_quantity, 'confirmed_quantity', confirmed_quantity,
-    'pending', pending, 'pending_unexpired', pending_unexpired, 'confirmed', confirmed
+    'total_quantity', {total}, 'available_quantity', {available}, 'held_quantity', {held},
+    'confirmed_quantity', {sold}, 'pending', pending, 'pending_unexpired', pending_unexpired, 'confirmed', confirmed
 )::text
-from stockhold.items
+from {items} as items
 cross join rows
-where id = $item";
+where items.{item_id}::text = {item}"
+    )
+}
 
 /// A quoted literal: ids come from the target, and the target is not trusted.
 pub(crate) fn literal(text: &str) -> String {
@@ -201,19 +236,29 @@ pub(crate) fn plain(error: &sqlx::Error) -> String {
 impl Sample {
     /// What is wrong with it, if anything.
     pub fn audit(&self) -> Option<String> {
-        let Sample { total_quantity: total, held_quantity: held, confirmed_quantity: sold, .. } = self;
-        if self.confirmed + self.pending_unexpired > *total {
-            return Some(format!(
-                "confirmed {} + active {} > total {total}, as committed rows show",
-                self.confirmed, self.pending_unexpired
-            ));
+        let Sample { pending, pending_unexpired: active, confirmed: sold, .. } = self;
+        if let Some(total) = self.total_quantity.filter(|total| sold + active > *total) {
+            return Some(format!("confirmed {sold} + active {active} > total {total}, as committed rows show"));
         }
-        if *held != self.pending || *sold != self.confirmed {
-            return Some(format!(
-                "the counters say held {held}, confirmed {sold}; the rows of the same snapshot say held {}, confirmed {}",
-                self.pending, self.confirmed
-            ));
+        // Some keep a lapsed hold in their counters until a sweep, some until its deadline.
+        let agrees = |counter: Option<i64>, of: &dyn Fn(i64) -> i64| {
+            counter.is_none_or(|counter| counter == of(*pending) || counter == of(*active))
+        };
+        let free = self.total_quantity.map(|total| move |held: i64| total - sold - held);
+        let free_agrees = free.is_none_or(|free| agrees(self.available_quantity, &free));
+        if free_agrees && agrees(self.held_quantity, &|held| held) && agrees(self.confirmed_quantity, &|_| *sold) {
+            return None;
         }
-        None
+        let counters = [
+            ("available", self.available_quantity),
+            ("held", self.held_quantity),
+            ("confirmed", self.confirmed_quantity),
+        ];
+        let told: Vec<String> =
+            counters.iter().filter_map(|(word, value)| value.map(|value| format!("{word} {value}"))).collect();
+        Some(format!(
+            "the counters say {}; the rows of the same snapshot say pending {pending} (active {active}), confirmed {sold}",
+            told.join(", ")
+        ))
     }
 }

@@ -10,6 +10,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgConnectOpti
 use crate::{
     check::verdict::{Breach, Layer, Violation},
     database::books::plain,
+    target::mapping::Mapping,
 };
 
 /// A replication slot of the harness's own, and the state so far.
@@ -21,7 +22,9 @@ pub struct Log {
 
 impl Log {
     /// Makes a publication and a temporary slot; both are gone after [`Log::leave`], the slot also if this process dies.
-    pub async fn open(database_url: &str, run: &str) -> Result<Self, String> {
+    pub async fn open(database_url: &str, run: &str, mapping: Option<&Mapping>) -> Result<Self, String> {
+        let mapping = mapping.cloned().unwrap_or_else(Mapping::stockhold);
+        let tables = format!("{}, {}", mapping.items, mapping.reservations);
         let options: PgConnectOptions =
             database_url.parse().map_err(|_| "the database URL is not a PostgreSQL URL".to_owned())?;
         let mut connection = PgConnection::connect_with(&options.statement_cache_capacity(0))
@@ -31,7 +34,7 @@ impl Log {
         let name = format!("stockhold_harness_{}", letters.to_lowercase());
         for sql in [
             "set timezone = 'UTC'; set datestyle = 'ISO'; set synchronous_commit = on".to_owned(),
-            format!("create publication {name} for table stockhold.items, stockhold.reservations"),
+            format!("create publication {name} for table {tables}"),
             format!("select pg_create_logical_replication_slot('{name}', 'pgoutput', true)"),
         ] {
             execute(&mut connection, sql).await.map_err(|error| {
@@ -41,7 +44,7 @@ impl Log {
                 )
             })?;
         }
-        Ok(Log { connection, name, decoder: Decoder::default() })
+        Ok(Log { connection, name, decoder: Decoder { mapping, ..Decoder::default() } })
     }
 
     /// Reads what was committed since the last time, and says how many states of this item it saw and what is wrong with
@@ -89,6 +92,7 @@ async fn execute(connection: &mut PgConnection, sql: String) -> Result<(), Strin
 /// Messages in, judged states out.
 #[derive(Default)]
 struct Decoder {
+    mapping: Mapping,
     /// Table and columns by the log's own number.
     relations: HashMap<u32, (String, Vec<String>)>,
     items: BTreeMap<String, Item>,
@@ -99,15 +103,23 @@ struct Decoder {
 /// An item as the last commit left it.
 #[derive(Clone, Debug, Default)]
 struct Item {
-    counters: Option<(i64, i64, i64)>,
+    /// Its total, and held and confirmed where the row has them.
+    counters: Option<(i64, Option<i64>, Option<i64>)>,
     reservations: HashMap<String, Reservation>,
 }
 
 #[derive(Clone, Debug)]
 struct Reservation {
     quantity: i64,
-    status: String,
+    state: State,
     expires_at_us: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Pending,
+    Confirmed,
+    Ended,
 }
 
 /// The item that a commit changed, and what is wrong with it now.
@@ -148,6 +160,12 @@ impl Decoder {
                 let values = bytes.tuple()?;
                 self.change(number, values)?;
             }
+            b'D' => {
+                let number = bytes.u32()?;
+                let _identity = bytes.u8()?;
+                let values = bytes.tuple()?;
+                self.delete(number, &values);
+            }
             b'C' => {
                 let _flags = bytes.u8()?;
                 let _positions = (bytes.u64()?, bytes.u64()?);
@@ -161,7 +179,7 @@ impl Decoder {
                 };
                 return Ok(touched.into_iter().map(judge).collect());
             }
-            // Begin, delete, truncate, origin, type: nothing here deletes, and nothing else changes a row.
+            // Begin, truncate, origin, type: none of them changes a row.
             _ => {}
         }
         Ok(Vec::new())
@@ -175,23 +193,52 @@ impl Decoder {
             value.ok_or_else(|| format!("the log's row of {table} has no {name}"))
         };
         let count = |name: &str| column(name)?.parse::<i64>().map_err(|_| format!("{name} is no number in the log"));
-        if table == "items" {
-            let counters = (count("total_quantity")?, count("held_quantity")?, count("confirmed_quantity")?);
-            let id = column("id")?;
+        let kept = |name: &str| if name.is_empty() { Ok(None) } else { count(name).map(Some) };
+        let mapping = &self.mapping;
+        if is_called(&mapping.items, table) {
+            // Without a total nothing can be too much.
+            let total = kept(&mapping.total)?.unwrap_or(i64::MAX);
+            let counters = (total, kept(&mapping.held)?, kept(&mapping.confirmed)?);
+            let id = column(&mapping.item_id)?;
             self.items.entry(id.clone()).or_default().counters = Some(counters);
             self.touched.push(id);
-        } else if table == "reservations" {
-            let (id, item) = (column("id")?, column("item_id")?);
-            let reservation = Reservation {
-                quantity: count("quantity")?,
-                status: column("status")?,
-                expires_at_us: instant_us(&column("expires_at")?)?,
+        } else if is_called(&mapping.reservations, table) {
+            let (id, item) = (column(&mapping.reservation_id)?, column(&mapping.reservation_item)?);
+            let status = column(&mapping.status)?;
+            let state = if mapping.pending_statuses.contains(&status) {
+                State::Pending
+            } else if mapping.confirmed_statuses.contains(&status) {
+                State::Confirmed
+            } else {
+                State::Ended
             };
+            // A hold that has ended may have no deadline any more.
+            let expires_at_us = match column(&mapping.expires_at) {
+                Ok(text) => instant_us(&text)?,
+                Err(_) if state != State::Pending => 0,
+                Err(why) => return Err(why),
+            };
+            let reservation = Reservation { quantity: count(&mapping.quantity)?, state, expires_at_us };
             self.items.entry(item.clone()).or_default().reservations.insert(id, reservation);
             self.touched.push(item);
         }
         Ok(())
     }
+
+    /// A reservation whose row is gone holds nothing any more.
+    fn delete(&mut self, number: u32, values: &[Option<String>]) {
+        let Some((table, columns)) = self.relations.get(&number) else { return };
+        let place = columns.iter().position(|column| *column == self.mapping.reservation_id);
+        let id = place.and_then(|place| values.get(place)?.as_ref());
+        if let (true, Some(id)) = (is_called(&self.mapping.reservations, table), id) {
+            self.items.values_mut().for_each(|item| drop(item.reservations.remove(id)));
+        }
+    }
+}
+
+/// Whether a mapped table, with or without its schema and quotes, has this name.
+fn is_called(mapped: &str, table: &str) -> bool {
+    mapped.rsplit('.').next().is_some_and(|name| name.trim_matches('"') == table)
 }
 
 impl Item {
@@ -203,12 +250,15 @@ impl Item {
         let sum = |of: &dyn Fn(&Reservation) -> bool| -> i64 {
             self.reservations.values().filter(|row| of(row)).map(|row| row.quantity).sum()
         };
-        let sold = sum(&|row| row.status == "CONFIRMED");
-        let pending = sum(&|row| row.status == "PENDING");
-        let active = sum(&|row| row.status == "PENDING" && row.expires_at_us > committed_us);
+        let sold = sum(&|row| row.state == State::Confirmed);
+        let pending = sum(&|row| row.state == State::Pending);
+        let active = sum(&|row| row.state == State::Pending && row.expires_at_us > committed_us);
+        let counters = held.zip(confirmed);
         if sold + active > total {
-            Some(format!("a commit left confirmed {sold} + active {active} > total {total}"))
-        } else if held + confirmed > total {
+            return Some(format!("a commit left confirmed {sold} + active {active} > total {total}"));
+        }
+        let (held, confirmed) = counters?;
+        if held + confirmed > total {
             Some(format!("a commit left the counters at held {held} + confirmed {confirmed} > total {total}"))
         } else if (held, confirmed) != (pending, sold) {
             Some(format!(
@@ -285,11 +335,18 @@ mod tests {
 
     fn item(counters: (i64, i64, i64), rows: &[(i64, &str, i64)]) -> Item {
         let row = |(place, (quantity, status, expires_at_us)): (usize, &(i64, &str, i64))| {
-            let reservation =
-                Reservation { quantity: *quantity, status: (*status).to_owned(), expires_at_us: *expires_at_us };
-            (place.to_string(), reservation)
+            let state = match *status {
+                "PENDING" => State::Pending,
+                "CONFIRMED" => State::Confirmed,
+                _ => State::Ended,
+            };
+            (place.to_string(), Reservation { quantity: *quantity, state, expires_at_us: *expires_at_us })
         };
-        Item { counters: Some(counters), reservations: rows.iter().enumerate().map(row).collect() }
+        let (total, held, confirmed) = counters;
+        Item {
+            counters: Some((total, Some(held), Some(confirmed))),
+            reservations: rows.iter().enumerate().map(row).collect(),
+        }
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl Sampler {
             let call = client.call(Request::GetItem { item: item.to_owned() }, Some(item.to_owned())).await;
             seen.calls.push(call);
         }
-        if let Some(books) = self.books.as_mut().filter(|books| books.has_ledger) {
+        if let Some(books) = self.books.as_mut().filter(|books| books.reads_rows()) {
             match books.sample(item).await {
                 Ok(sample) => {
                     seen.statements += 1;

@@ -266,7 +266,21 @@ impl Round {
         let (confirmed, held) = self.tally();
         let unknown = self.has_unknown();
         let (books, item, total) = self.parts();
-        let Some(books) = books.as_mut().filter(|books| books.has_ledger) else { return Ok(()) };
+        let Some(books) = books.as_mut().filter(|books| books.reads_rows()) else { return Ok(()) };
+        if !books.has_ledger {
+            let sample = books.sample(item).await.map_err(Halt::Undecided)?;
+            self.findings.samples.1 += 1;
+            let shown = (sample.pending_unexpired, sample.confirmed);
+            let differs = (!unknown && shown != (held, confirmed)).then(|| {
+                format!("the rows say active {}, confirmed {}; the answers imply {held}, {confirmed}", shown.0, shown.1)
+            });
+            let now = self.target().recorder().now_ns();
+            for what in sample.audit().into_iter().chain(differs) {
+                let what = format!("{when}, {what}");
+                self.findings.violations.push(Violation::new(Layer::Books, Breach::ShowsWhatNeverWas, what).at(now));
+            }
+            return Ok(());
+        }
         let page = books.page(item).await.map_err(Halt::Undecided)?;
         let mut violations = page.audit();
         let counters = (page.item.total_quantity, page.item.held_quantity, page.item.confirmed_quantity);

@@ -87,10 +87,15 @@ impl Round {
     pub async fn stage(target: Target, options: &Options) -> Result<Self, String> {
         let (books, watcher) = match &options.database_url {
             None => (None, None),
-            Some(url) => (Some(Books::open(url).await?), Some(Books::open(url).await?)),
+            Some(url) => {
+                let mapping = target.dialect().database.as_ref();
+                (Some(Books::open_as(url, mapping).await?), Some(Books::open_as(url, mapping).await?))
+            }
         };
         let witness = match &options.database_url {
-            Some(url) if options.witness => Some(Log::open(url, &options.run).await?),
+            Some(url) if options.witness => {
+                Some(Log::open(url, &options.run, target.dialect().database.as_ref()).await?)
+            }
             _ => None,
         };
         let stager = match (&options.database_url, &options.stage) {

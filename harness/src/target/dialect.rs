@@ -3,7 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::history::{Contract, Request};
+use crate::{
+    history::{Contract, Request},
+    target::mapping::Mapping,
+};
 
 /// A fixed deadline that is further away than this is not waited for.
 const FIXED_TTL_MS_MAX: u64 = 5_000;
@@ -23,6 +26,9 @@ pub struct Dialect {
     pub read: Read,
     /// What the deployment does where the assignment leaves a choice.
     pub behaviour: Behaviour,
+    /// Where the deployment keeps its rows, where that is not the schema `stockhold`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<Mapping>,
 }
 
 /// A method and a path for each verb; `{id}` stands for the id.
@@ -183,6 +189,8 @@ pub struct Behaviour {
     pub idempotency_key: bool,
     /// It is where an item is created, too.
     pub item_idempotency_key: bool,
+    /// A key that comes again with another quantity is refused.
+    pub key_reuse_is_refused: bool,
     /// A confirm that says `{"if_expired": "reacquire"}` takes the units of a lapsed hold anew, where they are free.
     pub late_confirm_reacquires: bool,
     /// Status codes that say "not executed, try again".
@@ -210,6 +218,7 @@ impl Default for Behaviour {
             lapse_frees_at_once: true,
             exact_reasons: true,
             idempotency_key: true,
+            key_reuse_is_refused: true,
             item_idempotency_key: false,
             late_confirm_reacquires: false,
             not_executed: Vec::new(),
@@ -260,6 +269,10 @@ impl Dialect {
             (!behaviour.repeated_cancel_is_ok, "a repeated cancel is refused"),
             (!behaviour.lapse_frees_at_once, "a lapsed hold frees its units only at a sweep"),
             (!behaviour.ends_told_apart, "refusals do not tell apart how a reservation ended"),
+            (
+                behaviour.idempotency_key && !behaviour.key_reuse_is_refused,
+                "a key that comes again with another quantity is answered as a repeat",
+            ),
             (behaviour.deadline_rounding_ms >= 1_000, "deadlines are in whole seconds"),
             (self.routes.expire.is_empty(), "there is no route that records lapsed holds"),
         ]

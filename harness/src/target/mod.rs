@@ -8,6 +8,7 @@ pub mod deployment;
 pub mod dialect;
 pub mod fleet;
 pub mod http2;
+pub mod mapping;
 pub mod pace;
 pub mod probe;
 pub mod reasons;

@@ -500,10 +500,16 @@ impl Probe<'_> {
         if !honoured {
             self.found.push("an Idempotency-Key is not honoured".to_owned());
         }
-        for heard in [first, second] {
-            if let Some(id) = id(&heard) {
-                self.ask(&Request::Cancel { reservation: id }).await?;
-            }
+        let mut made = vec![id(&first), id(&second)];
+        if let (true, 2, Request::Reserve { quantity, .. }) = (honoured, self.dialect.quantity(2), &mut request) {
+            *quantity = 2;
+            let other = self.ask(&request).await?;
+            self.dialect.behaviour.key_reuse_is_refused = !other.outcome.is_ok();
+            made.push(id(&other));
+        }
+        made.dedup();
+        for reservation in made.into_iter().flatten() {
+            self.ask(&Request::Cancel { reservation }).await?;
         }
         Ok(())
     }
