@@ -26,7 +26,8 @@ create table if not exists stockhold.items (
     id uuid not null,
     name text not null,
     sku text,
-    metadata jsonb not null,
+    -- As it came: jsonb would write numbers otherwise.
+    metadata json not null,
     total_quantity bigint not null,
     held_quantity bigint not null default 0,
     confirmed_quantity bigint not null default 0,
@@ -39,7 +40,7 @@ create table if not exists stockhold.items (
     constraint item_id_unique primary key (id),
     constraint item_name_length check (char_length(name) between 1 and 200),
     constraint item_sku_length check (char_length(sku) between 1 and 200),
-    constraint item_metadata_is_object check (jsonb_typeof(metadata) = 'object'),
+    constraint item_metadata_is_object check (json_typeof(metadata) = 'object'),
     constraint item_total_in_range check (total_quantity between 0 and 1000000000),
     constraint item_held_not_negative check (held_quantity >= 0),
     constraint item_confirmed_not_negative check (confirmed_quantity >= 0),

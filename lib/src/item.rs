@@ -2,8 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use crate::json::canonical;
 use crate::text::{integer, text};
 
 text! {
@@ -21,42 +23,55 @@ integer! {
     TotalQuantity, 1, 1_000_000_000, "Units."
 }
 
-/// Whatever the shop wants to keep with an item: a JSON object, without U+0000 anywhere.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// Arrays and objects in each other, at most.
+const METADATA_DEPTH_MAX: usize = 32;
+
+/// Whatever the shop wants to keep with an item: a JSON object, without U+0000 anywhere, no member twice, nested 32 deep at
+/// most. Every number keeps its digits.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
-#[serde(try_from = "serde_json::Map<String, serde_json::Value>")]
-pub struct Metadata(serde_json::Map<String, serde_json::Value>);
+#[serde(try_from = "Box<RawValue>")]
+pub struct Metadata(
+    #[cfg_attr(feature = "http", schemars(with = "serde_json::Map<String, serde_json::Value>"))] Box<RawValue>,
+);
 
 impl Metadata {
-    /// The object.
-    pub fn as_map(&self) -> &serde_json::Map<String, serde_json::Value> {
-        &self.0
+    /// The object as JSON.
+    pub fn as_json(&self) -> &str {
+        self.0.get()
+    }
+}
+
+impl Default for Metadata {
+    fn default() -> Self {
+        // An empty map always has a JSON form.
+        Self::try_from(serde_json::Map::new()).unwrap_or_else(|_| Self(RawValue::NULL.to_owned()))
+    }
+}
+
+impl PartialEq for Metadata {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_json() == other.as_json()
+    }
+}
+
+impl TryFrom<Box<RawValue>> for Metadata {
+    type Error = String;
+
+    fn try_from(json: Box<RawValue>) -> Result<Self, String> {
+        if !json.get().trim_start().starts_with('{') {
+            return Err("must be an object".to_owned());
+        }
+        let text = canonical(json.get(), METADATA_DEPTH_MAX)?;
+        RawValue::from_string(text).map(Self).map_err(|error| error.to_string())
     }
 }
 
 impl TryFrom<serde_json::Map<String, serde_json::Value>> for Metadata {
-    type Error = &'static str;
+    type Error = String;
 
-    fn try_from(map: serde_json::Map<String, serde_json::Value>) -> Result<Self, Self::Error> {
-        // PostgreSQL's jsonb cannot hold U+0000 (chapter 8.14).
-        fn holds_null_character(value: &serde_json::Value) -> bool {
-            match value {
-                serde_json::Value::String(text) => text.contains('\0'),
-                serde_json::Value::Array(values) => values.iter().any(holds_null_character),
-                serde_json::Value::Object(map) => {
-                    map.iter().any(|(key, value)| key.contains('\0') || holds_null_character(value))
-                }
-                serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => false,
-            }
-        }
-        let value = serde_json::Value::Object(map);
-        if holds_null_character(&value) {
-            return Err("must not contain U+0000");
-        }
-        match value {
-            serde_json::Value::Object(map) => Ok(Self(map)),
-            _ => Err("must be an object"),
-        }
+    fn try_from(map: serde_json::Map<String, serde_json::Value>) -> Result<Self, String> {
+        serde_json::value::to_raw_value(&map).map_err(|error| error.to_string())?.try_into()
     }
 }
 

@@ -59,6 +59,7 @@ mod error;
 pub mod http;
 mod inventory;
 pub mod item;
+mod json;
 pub mod ledger;
 mod ops;
 pub mod reservation;

@@ -23,7 +23,7 @@ use crate::{
         steering::Steering,
     },
     history::{ASIDE, Call, Contract, Event, Moved, Outcome, Reason, Request, Seed, Struck, outcome_word, told},
-    target::{client::Crew, deployment::Target, fleet::Fleet},
+    target::{client::Crew, deployment::Target, dialect::Unit, fleet::Fleet},
 };
 
 /// The crew's clients, and those it hires when one is retired, have lower numbers.
@@ -286,10 +286,20 @@ impl Round {
                     let told = told(&call.outcome, call.status);
                     return Err(Halt::Spoilt(format!("a reservation got no answer: {told}")));
                 }
+                None if self.came_too_late(&call) => {
+                    return Err(Halt::Spoilt("a deadline had passed when its reservation arrived".to_owned()));
+                }
                 None => return Err(self.stage_refused(&call)),
             }
         }
         Ok(holds)
+    }
+
+    /// A deadline that is sent as an instant may have passed on the way, on a busy machine.
+    fn came_too_late(&self, call: &Call) -> bool {
+        let instant = self.target.dialect().send.ttl_unit == Unit::Instant;
+        let short = matches!(call.request, Request::Reserve { ttl_ms: Some(_), .. });
+        instant && short && call.outcome.is_refused_for(Reason::Invalid)
     }
 
     /// All at once; or one by one, where a service was seen to fail calls that meet: the stage is not yet the race.

@@ -24,10 +24,12 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 const STATE: &str = "select
     current_setting('server_encoding') as encoding,
     pg_is_in_recovery() or current_setting('transaction_read_only') = 'on' as read_only,
-    $version as version";
+    to_regclass('stockhold.migrations') is not null as has_schema";
+
+const VERSION: &str = "select coalesce(max(version), 0) as version from stockhold.migrations";
 
 impl Database {
-    /// Applies the migrations that the database lacks. One read says which: where none is missing, nothing is locked.
+    /// Applies the migrations that the database lacks. Where none is missing, two reads are all.
     pub async fn migrate(&self) -> Result<(), Error> {
         for migration in MIGRATIONS {
             let started = Instant::now();
@@ -49,29 +51,21 @@ impl Database {
 
     /// The newest version in the database; 0 where there is no schema.
     async fn applied_version(&self) -> Result<i32, Error> {
-        let newest = "(select coalesce(max(version), 0) from stockhold.migrations)";
-        let row = match self.run(&STATE.replace("$version", newest)).await? {
-            Ok(row) => row,
-            // There is no such table, or no such schema.
-            Err(error) if ["42P01", "3F000"].contains(&sqlstate(&*error)) => self
-                .run(&STATE.replace("$version", "0"))
-                .await?
-                .map_err(|error| refused("the schema's version", &*error))?,
-            Err(error) => return Err(refused("the schema's version", &*error)),
-        };
-        let row = row.ok_or_else(|| odd("no row"))?;
-        let read = |error: sqlx::Error| odd(&error.to_string());
-        let encoding: String = row.try_get("encoding").map_err(read)?;
+        let row = self.read(STATE).await?;
+        let encoding: String = row.try_get("encoding").map_err(odd)?;
         if encoding != "UTF8" {
             return Err(Error::Configuration(format!(
                 "the database's encoding is {encoding}: create it with encoding 'UTF8'"
             )));
         }
-        if row.try_get::<bool, _>("read_only").map_err(read)? {
+        if row.try_get::<bool, _>("read_only").map_err(odd)? {
             let why = "the database cannot be written (a standby, or read only): name the primary in DATABASE_URL";
             return Err(Error::Configuration(why.to_owned()));
         }
-        let version: i32 = row.try_get("version").map_err(read)?;
+        if !row.try_get::<bool, _>("has_schema").map_err(odd)? {
+            return Ok(0);
+        }
+        let version: i32 = self.read(VERSION).await?.try_get("version").map_err(odd)?;
         let newest = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
         if version > newest {
             return Err(Error::Configuration(format!(
@@ -79,6 +73,11 @@ impl Database {
             )));
         }
         Ok(version)
+    }
+
+    async fn read(&self, sql: &str) -> Result<PgRow, Error> {
+        let row = self.run(sql).await?.map_err(|error| refused("the schema's version", &*error))?;
+        row.ok_or_else(|| odd("no row"))
     }
 
     async fn apply(&self, migration: &Migration) -> Result<Applied, Error> {
@@ -120,6 +119,6 @@ fn refused(statement: &'static str, error: &dyn sqlx::error::DatabaseError) -> E
     Error::Internal { statement, cause: format!("{} (SQLSTATE {})", error.message(), sqlstate(error)) }
 }
 
-fn odd(cause: &str) -> Error {
-    Error::Internal { statement: "the schema's version", cause: cause.to_owned() }
+fn odd(cause: impl ToString) -> Error {
+    Error::Internal { statement: "the schema's version", cause: cause.to_string() }
 }

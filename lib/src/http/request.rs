@@ -1,14 +1,17 @@
 //! What a request says, parsed once: the id in the path, the key, the body, the page. Each refuses with a problem.
 
+use std::collections::BTreeMap;
+
 use axum::body::to_bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, RawQuery, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::problem::{Code, FieldError, Problem};
+use crate::json::Members;
 use crate::ops::confirm::ConfirmOptions;
 use crate::ops::create_item::NewItem;
 use crate::ops::expire::ExpireOptions;
@@ -134,18 +137,25 @@ fn parse<T: FromFields>(bytes: &[u8]) -> Result<T, Problem> {
     if let Some(parsed) = T::at_once(bytes) {
         return Ok(parsed);
     }
-    let value: Value = serde_json::from_slice(bytes)
+    let body: &RawValue = serde_json::from_slice(bytes)
         .map_err(|error| Problem::new(Code::MalformedJson, format!("The body is not JSON: {error}.")))?;
-    let Value::Object(map) = value else {
-        return Err(Problem::validation(vec![FieldError {
-            pointer: String::new(),
-            detail: "must be an object".to_owned(),
-        }]));
-    };
-    let mut fields = Fields { map, errors: Vec::new() };
+    let Members(members) = serde_json::from_str(body.get()).map_err(|error| {
+        let detail = if body.get().starts_with('{') { error.to_string() } else { "must be an object".to_owned() };
+        Problem::validation(vec![FieldError { pointer: String::new(), detail }])
+    })?;
+    let mut fields = Fields { map: BTreeMap::new(), errors: Vec::new(), malformed: None };
+    for (name, value) in members {
+        let place = pointer(&name);
+        if fields.map.insert(name, value).is_some() {
+            fields.errors.push(FieldError { pointer: place, detail: "is given twice".to_owned() });
+        }
+    }
     let parsed = T::from_fields(&mut fields);
     for name in fields.map.keys() {
         fields.errors.push(FieldError { pointer: pointer(name), detail: "unknown field".to_owned() });
+    }
+    if let Some(why) = fields.malformed {
+        return Err(Problem::new(Code::MalformedJson, format!("The body is not JSON: {why}.")));
     }
     match parsed {
         Some(parsed) if fields.errors.is_empty() => Ok(parsed),
@@ -155,15 +165,17 @@ fn parse<T: FromFields>(bytes: &[u8]) -> Result<T, Problem> {
 
 /// A JSON object's fields, taken one by one; what is left at the end is unknown.
 pub(crate) struct Fields {
-    map: Map<String, Value>,
+    map: BTreeMap<String, Box<RawValue>>,
     errors: Vec<FieldError>,
+    /// A value that is no Unicode text, or a number out of every range.
+    malformed: Option<String>,
 }
 
 impl Fields {
     /// None after noting what is wrong.
     fn required<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
         match self.map.remove(name) {
-            Some(value) => self.read(name, value),
+            Some(value) => self.read(name, &value),
             None => {
                 self.errors.push(FieldError { pointer: pointer(name), detail: "is required".to_owned() });
                 None
@@ -174,16 +186,21 @@ impl Fields {
     /// The default when the field is absent or null; none after noting what is wrong.
     fn optional<T: DeserializeOwned + Default>(&mut self, name: &str) -> Option<T> {
         match self.map.remove(name) {
-            None | Some(Value::Null) => Some(T::default()),
-            Some(value) => self.read(name, value),
+            None => Some(T::default()),
+            Some(value) if value.get() == "null" => Some(T::default()),
+            Some(value) => self.read(name, &value),
         }
     }
 
-    fn read<T: DeserializeOwned>(&mut self, name: &str, value: Value) -> Option<T> {
-        let error = match serde_path_to_error::deserialize(value) {
+    fn read<T: DeserializeOwned>(&mut self, name: &str, value: &RawValue) -> Option<T> {
+        let error = match serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(value.get())) {
             Ok(read) => return Some(read),
             Err(error) => error,
         };
+        if error.inner().is_syntax() {
+            self.malformed = Some(format!("{}: {}", pointer(name), error.inner()));
+            return None;
+        }
         let mut place = pointer(name);
         for segment in error.path() {
             match segment {
@@ -193,7 +210,10 @@ impl Fields {
             }
         }
         // serde names what it expected by Rust's types.
-        let detail = error.inner().to_string().replace("expected i64", "expected an integer");
+        let detail = error.inner().to_string();
+        // The place in the field's own text says nothing to a caller.
+        let detail = detail.rsplit_once(" at line ").map_or(detail.as_str(), |(detail, _)| detail);
+        let detail = detail.replace("expected i64", "expected an integer");
         let detail =
             detail.replace("expected f64", "expected a number").replace("expected a map", "expected an object");
         self.errors.push(FieldError { pointer: place, detail });
@@ -239,7 +259,9 @@ impl FromFields for NewItem {
 
 impl FromFields for NewReservation {
     fn at_once(bytes: &[u8]) -> Option<Self> {
-        serde_json::from_slice(bytes).ok()
+        // A struct can be read from an array, too.
+        let object = bytes.trim_ascii_start().starts_with(b"{");
+        serde_json::from_slice(bytes).ok().filter(|_| object)
     }
 
     fn from_fields(fields: &mut Fields) -> Option<Self> {
@@ -344,8 +366,8 @@ mod tests {
         let schema = schemars::schema_for!(T);
         let names: BTreeSet<String> = schema.schema.object.unwrap_or_default().properties.into_keys().collect();
         assert!(!names.is_empty());
-        let map: Map<String, Value> = names.iter().map(|name| (name.clone(), Value::Bool(true))).collect();
-        let mut fields = Fields { map, errors: Vec::new() };
+        let map = names.iter().map(|name| (name.clone(), RawValue::TRUE.to_owned())).collect();
+        let mut fields = Fields { map, errors: Vec::new(), malformed: None };
         assert!(T::from_fields(&mut fields).is_none());
         assert!(fields.map.is_empty(), "not read: {:?}", fields.map);
         let wrong: BTreeSet<String> = fields.errors.iter().map(|error| error.pointer[1..].to_owned()).collect();

@@ -58,13 +58,11 @@ pub(crate) async fn create_item(
     idempotency_key: Option<IdempotencyKey>,
 ) -> Result<CreateItem, Error> {
     let fingerprint = idempotency_key.is_some().then(|| fingerprint(&new_item));
-    let metadata =
-        serde_json::to_value(new_item.metadata.unwrap_or_default()).map_err(|error| CREATE_ITEM.unexpected(error))?;
     let values = [
         Value::Uuid(Uuid::now_v7()),
         Value::Text(Some(new_item.name.as_str().to_owned())),
         Value::Text(new_item.sku.map(|sku| sku.as_str().to_owned())),
-        Value::Json(metadata),
+        Value::Text(Some(new_item.metadata.unwrap_or_default().as_json().to_owned())),
         Value::Bigint(new_item.initial_quantity.get()),
         Value::Text(idempotency_key.map(|key| key.as_str().to_owned())),
         Value::Bytes(fingerprint),

@@ -1,6 +1,6 @@
 -- Create an item with its units and the first row of its ledger.
 --
--- Parameters: item_id uuid; name, sku text (sku may be null); metadata jsonb, an object; total_quantity bigint, units;
+-- Parameters: item_id uuid; name, sku text (sku may be null); metadata text, a JSON object; total_quantity bigint, units;
 --             idempotency_key text, idempotency_fingerprint bytea (both null without a key).
 -- Locks:      none but the new rows. A second call under the same id or key waits for the first at the unique index,
 --             meets item_id_unique or item_idempotency_key_unique, and is run again: it then finds the first one's row.
@@ -12,7 +12,7 @@ with request as materialized (
         $1::uuid as item_id,
         $2::text as name,
         $3::text as sku,
-        $4::jsonb as metadata,
+        $4::text::json as metadata,
         $5::bigint as total_quantity,
         $6::text as idempotency_key,
         $7::bytea as idempotency_fingerprint

@@ -7,6 +7,7 @@
 mod common;
 
 mod api;
+mod bodies;
 mod calls;
 mod document;
 mod retries;
