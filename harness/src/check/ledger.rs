@@ -38,7 +38,9 @@ pub fn replay<'c>(page: &Page, calls: impl IntoIterator<Item = &'c Call>) -> Vec
                 None if call.outcome.is_unknown() => unknown_reserves.push((*quantity, call)),
                 None => {}
             },
-            Request::Confirm { reservation } => told.entry(reservation).or_default().confirm.push(call),
+            Request::Confirm { reservation } | Request::ConfirmLate { reservation } => {
+                told.entry(reservation).or_default().confirm.push(call);
+            }
             Request::Cancel { reservation } => told.entry(reservation).or_default().cancel.push(call),
             _ => {}
         }
