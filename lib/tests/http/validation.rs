@@ -127,6 +127,7 @@ async fn a_page_is_validated(#[case] query: &str, #[case] status: StatusCode, #[
 #[case::two_values(b"{}{}".to_vec())]
 #[case::not_utf8(b"{\"name\":\"\xff\"}".to_vec())]
 #[case::lone_surrogate(br#"{"name":"\ud800","initial_quantity":1}"#.to_vec())]
+#[case::lone_surrogate_in_metadata(br#"{"name":"a","initial_quantity":1,"metadata":{"b":"\ud83d"}}"#.to_vec())]
 #[case::empty(Vec::new())]
 #[case::too_deep("[".repeat(10_000).into_bytes())]
 #[case::number_too_large(br#"{"name":"a","initial_quantity":1e999}"#.to_vec())]
