@@ -16,7 +16,7 @@ use stockhold_harness::internal::{
 
 use OddAnswer::{CutShort, Garbage, Silence, Status};
 
-/// What a kind of answer may make, whatever the scenario.
+/// The verdicts that a kind of answer allows.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Makes {
     /// The service failed where every answer is stated.

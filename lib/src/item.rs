@@ -26,8 +26,8 @@ integer! {
 /// Arrays and objects in each other, at most.
 const METADATA_DEPTH_MAX: usize = 32;
 
-/// Whatever the shop wants to keep with an item: a JSON object, without U+0000 anywhere, no member twice, nested 32 deep at
-/// most. Every number keeps its digits.
+/// The shop's own data about an item: a JSON object, without U+0000 anywhere, no member twice, nested 32 deep at most. Every
+/// number keeps its digits.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(try_from = "Box<RawValue>")]

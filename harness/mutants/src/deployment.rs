@@ -26,7 +26,7 @@ use super::{
 
 /// Two are the smallest honest test: a mutex in memory protects one.
 const PROCESSES: usize = 2;
-/// Variables of whoever started this that the service must not see.
+/// Variables of this program's environment that would change what the service does: it is started without them.
 const UNWANTED: [&str; 4] = ["API_KEYS", "CRON_SECRET", "DATABASE_POOLER", "DATABASE_MAX_CONNECTIONS"];
 const START_TIME_MAX: Duration = Duration::from_secs(30);
 
