@@ -61,7 +61,8 @@ async fn races_end_the_same_whatever_the_default_isolation(#[case] isolation: &s
     assert_eq!((held, sold), (11 + 4 * reserved_count, confirmed));
     fixture.check_books(item.id).await;
     drop(inventory);
-    assert_eq!(statistic(&fixture, "xact_rollback").await, 0, "nothing was rolled back and tried again");
+    // One: `migrate` asked for the version of a schema that was not there yet.
+    assert_eq!(statistic(&fixture, "xact_rollback").await, 1, "nothing was rolled back and tried again");
 }
 
 /// The path of a call that came too late several times runs two statements in a transaction of its own.
