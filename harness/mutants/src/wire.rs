@@ -331,8 +331,8 @@ mod tests {
     use super::*;
     use crate::Edit;
 
-    const RESERVE: &str = "select 1, coalesce(reserved.id, earlier_reservation.id) as id";
-    const CHANGED: &str = "select 1, pg_sleep(1), coalesce(reserved.id, earlier_reservation.id) as id";
+    const RESERVE: &str = "select 1, true where items.id = queued_request.item_id";
+    const CHANGED: &str = "select 1, pg_sleep(1), true where items.id = queued_request.item_id";
     const MUTANT: Mutant = Mutant {
         edits: &[Edit { statement: "reserve", find: "select 1", replace: "select 1, pg_sleep(1)" }],
         ..Mutant::PLAIN
