@@ -15,36 +15,36 @@ use crate::statement::{Statement, Value};
 
 const REFUSE: Statement = Statement { name: "refuse", sql: include_str!("refuse.sql") };
 
-/// How long after a refusal the next one is expected.
+/// How long a hint is believed.
 const HINT_LIFETIME: Duration = Duration::from_secs(1);
 
 /// Items remembered at most.
 const HINT_COUNT_MAX: usize = 10_000;
 
-/// When each item was last found sold out.
+/// When each item was last found sold out, or scarce.
 #[derive(Default)]
-pub(crate) struct SoldOutHints {
-    refused_at: Mutex<HashMap<Uuid, Instant>>,
+pub(crate) struct Hints {
+    found_at: Mutex<HashMap<Uuid, Instant>>,
 }
 
-impl SoldOutHints {
-    pub fn expects_refusal(&self, item_id: Uuid) -> bool {
-        let refused_at = self.refused_at.lock().unwrap_or_else(PoisonError::into_inner);
-        refused_at.get(&item_id).is_some_and(|instant| instant.elapsed() < HINT_LIFETIME)
+impl Hints {
+    pub fn is_fresh(&self, item_id: Uuid) -> bool {
+        let found_at = self.found_at.lock().unwrap_or_else(PoisonError::into_inner);
+        found_at.get(&item_id).is_some_and(|instant| instant.elapsed() < HINT_LIFETIME)
     }
 
     pub fn remember(&self, item_id: Uuid) {
-        let mut refused_at = self.refused_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if refused_at.len() >= HINT_COUNT_MAX {
-            refused_at.retain(|_, instant| instant.elapsed() < HINT_LIFETIME);
+        let mut found_at = self.found_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if found_at.len() >= HINT_COUNT_MAX {
+            found_at.retain(|_, instant| instant.elapsed() < HINT_LIFETIME);
         }
-        if refused_at.len() < HINT_COUNT_MAX {
-            refused_at.insert(item_id, Instant::now());
+        if found_at.len() < HINT_COUNT_MAX {
+            found_at.insert(item_id, Instant::now());
         }
     }
 
     pub fn forget(&self, item_id: Uuid) {
-        self.refused_at.lock().unwrap_or_else(PoisonError::into_inner).remove(&item_id);
+        self.found_at.lock().unwrap_or_else(PoisonError::into_inner).remove(&item_id);
     }
 }
 
