@@ -113,7 +113,7 @@ mod tests {
     #[case(r#"["\u0000"]"#, "U+0000")]
     #[case(r#"{"\u0000":1}"#, "U+0000")]
     #[case("[[[[]]]]", "deeper than 3")]
-    #[case(r#"["\ud800"]"#, "surrogate")]
+    #[case(r#"["\ud800"]"#, "hex escape")]
     fn what_could_not_be_read_back_is_refused(#[case] json: &str, #[case] expected: &str) {
         assert!(canonical(json, 3).is_err_and(|why| why.contains(expected)), "{json}");
     }

@@ -333,6 +333,7 @@ mod tests {
 
     const RESERVE: &str = "select 1, true where items.id = queued_request.item_id";
     const CHANGED: &str = "select 1, pg_sleep(1), true where items.id = queued_request.item_id";
+    const BATCH: &str = "with admitted_calls as materialized (select 1) select 1";
     const MUTANT: Mutant = Mutant {
         edits: &[Edit { statement: "reserve", find: "select 1", replace: "select 1, pg_sleep(1)" }],
         ..Mutant::PLAIN
@@ -453,8 +454,8 @@ mod tests {
             let (far, mut server) = duplex(1 << 16);
             tokio::spawn(relay(near, far, Arc::clone(&plant), Arc::clone(&mutex)));
             client.write_all(&[9, 196_608].map(u32::to_be_bytes).concat()).await.unwrap();
-            client.write_all(&[&[0], parse(RESERVE).as_slice()].concat()).await.unwrap();
-            said(&mut server, 9 + parse(CHANGED).len()).await;
+            client.write_all(&[&[0], parse(BATCH).as_slice()].concat()).await.unwrap();
+            said(&mut server, 9 + parse(BATCH).len()).await;
             ends.push((client, server));
         }
         let [(one, first), (other, second)] = ends.as_mut_slice() else { panic!("two") };

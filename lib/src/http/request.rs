@@ -193,14 +193,18 @@ impl Fields {
     }
 
     fn read<T: DeserializeOwned>(&mut self, name: &str, value: &RawValue) -> Option<T> {
-        let error = match serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(value.get())) {
+        let first = match serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(value.get())) {
             Ok(read) => return Some(read),
             Err(error) => error,
         };
-        if error.inner().is_syntax() {
-            self.malformed = Some(format!("{}: {}", pointer(name), error.inner()));
-            return None;
-        }
+        // Read again as a value: that tells what is no JSON at all from what is of another type, without line and column.
+        let error = match serde_json::from_str::<serde_json::Value>(value.get()) {
+            Err(error) => {
+                self.malformed = Some(format!("{}: {error}", pointer(name)));
+                return None;
+            }
+            Ok(value) => serde_path_to_error::deserialize::<_, T>(value).err().unwrap_or(first),
+        };
         let mut place = pointer(name);
         for segment in error.path() {
             match segment {
@@ -210,10 +214,7 @@ impl Fields {
             }
         }
         // serde names what it expected by Rust's types.
-        let detail = error.inner().to_string();
-        // The place in the field's own text says nothing to a caller.
-        let detail = detail.rsplit_once(" at line ").map_or(detail.as_str(), |(detail, _)| detail);
-        let detail = detail.replace("expected i64", "expected an integer");
+        let detail = error.inner().to_string().replace("expected i64", "expected an integer");
         let detail =
             detail.replace("expected f64", "expected a number").replace("expected a map", "expected an object");
         self.errors.push(FieldError { pointer: place, detail });
