@@ -91,7 +91,7 @@ async fn every_strategy_stops_at_the_table_gate(#[case] sql: &str) {
     let call = shop.call(sql).await;
     assert_eq!(gates.arrival(&mut ladder, &call).await, Ok(Arrival::Waits));
     assert!(!call.is_finished());
-    gates.open_all(ladder).await.unwrap();
+    gates.open_all(ladder, |_| call.is_finished()).await.unwrap();
     call.await.unwrap();
     shop.close().await;
 }
@@ -112,11 +112,30 @@ async fn a_ladder_of_table_gates_lets_the_calls_go_in_the_order_of_their_arrival
         assert_eq!(gates.arrival(&mut ladder, &call).await, Ok(Arrival::Waits), "call {number}");
         calls.push(call);
     }
-    gates.open_all(ladder).await.unwrap();
+    assert!(gates.open_all(ladder, |index| calls[index].is_finished()).await.unwrap().is_empty());
     for call in calls {
         call.await.unwrap();
     }
     assert_eq!(shop.stock().await, 1_234_567);
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_call_whose_second_statement_comes_behind_a_later_gate_is_named() {
+    let shop = Shop::open().await;
+    let mut gates = shop.gates().await;
+    let mut ladder = gates.close(Kind::Items, "1").await.unwrap();
+    let twice = shop.call(&format!("{}; commit; {}", digit(2), digit(3))).await;
+    assert_eq!(gates.arrival(&mut ladder, &twice).await, Ok(Arrival::Waits));
+    gates.behind(&mut ladder).await.unwrap();
+    let once = shop.call(&digit(4)).await;
+    assert_eq!(gates.arrival(&mut ladder, &once).await, Ok(Arrival::Waits));
+    let calls = [twice, once];
+    let again = gates.open_all(ladder, |index| calls[index].is_finished()).await.unwrap();
+    assert_eq!(again.into_iter().collect::<Vec<_>>(), [0]);
+    for call in calls {
+        call.await.unwrap();
+    }
     shop.close().await;
 }
 
@@ -136,7 +155,7 @@ async fn a_row_gate_holds_its_item_alone_and_serves_two_in_order(#[case] kind: K
     assert_eq!(gates.arrival(&mut ladder, &other).await, Ok(Arrival::Passed));
     let reader = shop.call("select stock from items where id = 1").await;
     assert_eq!(gates.arrival(&mut ladder, &reader).await, Ok(Arrival::Passed));
-    gates.open_all(ladder).await.unwrap();
+    gates.open_all(ladder, |_| true).await.unwrap();
     first.await.unwrap();
     second.await.unwrap();
     assert_eq!(shop.stock().await, 123);
@@ -157,7 +176,7 @@ async fn only_an_updated_row_is_rechecked_by_whoever_waited(#[case] kind: Kind, 
     let call = shop.call(sql).await;
     assert_eq!(gates.arrival(&mut ladder, &call).await, Ok(Arrival::Waits));
     tokio::time::sleep(Duration::from_millis(120)).await;
-    gates.open_all(ladder).await.unwrap();
+    gates.open_all(ladder, |_| call.is_finished()).await.unwrap();
     call.await.unwrap();
     assert_eq!(shop.stock().await, stock);
     shop.close().await;
@@ -173,7 +192,7 @@ async fn a_gate_that_was_lost_says_so() {
                   and database = (select oid from pg_database where datname = 'NAME')"
             .replace("NAME", &shop.name);
     sqlx::raw_sql(AssertSqlSafe(killed)).execute(&mut shop.admin).await.unwrap();
-    assert!(gates.open_all(ladder).await.is_err_and(|error| error.contains("a gate was lost")));
+    assert!(gates.open_all(ladder, |_| true).await.is_err_and(|error| error.contains("a gate was lost")));
     shop.close().await;
 }
 

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::coalesce::{Coalesced, Lanes};
 use crate::db::{Config, Database};
 use crate::error::Error;
+use crate::hints::Hints;
 use crate::item::ItemStatus;
 use crate::ledger::{Audit, LedgerPage};
 use crate::ops::cancel::Cancel;
@@ -15,7 +16,7 @@ use crate::ops::create_item::{CreateItem, NewItem};
 use crate::ops::expire::{Expire, ExpireOptions};
 use crate::ops::get_ledger::LedgerQuery;
 use crate::ops::health::Health;
-use crate::ops::refuse::{Refusals, SoldOutHints};
+use crate::ops::refuse::Refusals;
 use crate::ops::reserve::{NewReservation, Reserve, Reserves};
 use crate::ops::settle::Settlements;
 use crate::ops::{audit, cancel, confirm, create_item, expire, get_item, get_ledger, get_reservation, health, reserve};
@@ -30,7 +31,7 @@ use crate::reservation::{IdempotencyKey, Reservation};
 #[derive(Clone)]
 pub struct Inventory {
     database: Arc<Database>,
-    sold_out: Arc<SoldOutHints>,
+    sold_out: Arc<Hints>,
     reserves: Lanes<Reserves>,
     refusals: Lanes<Refusals>,
     settlements: Lanes<Settlements>,
@@ -53,8 +54,8 @@ impl Inventory {
     /// [`Error::Configuration`] for a URL that cannot work.
     pub fn connect_lazily(config: &Config) -> Result<Self, Error> {
         let database = Arc::new(Database::new(config)?);
-        let sold_out = Arc::<SoldOutHints>::default();
-        let reserves = Reserves { database: database.clone(), sold_out: sold_out.clone() };
+        let sold_out = Arc::<Hints>::default();
+        let reserves = Reserves { database: database.clone(), sold_out: sold_out.clone(), scarce: Hints::default() };
         Ok(Self {
             reserves: Lanes::new(reserves, config),
             refusals: Lanes::new(Refusals { database: database.clone() }, config),

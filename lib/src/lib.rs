@@ -25,8 +25,9 @@
 //!
 //! # Reading order
 //!
-//! `migrations/0001_stockhold.sql`, [`item`], [`reservation`], [`ledger`], then `ops/reserve.sql` and `ops/confirm.sql`
-//! with their `.rs`, `ops/reserve_batch.sql` and `ops/settle_batch.sql`, which do the same for many calls at once, then
+//! `migrations/0001_stockhold.sql`, [`item`], [`reservation`], [`ledger`], then `ops/reserve.sql` and `ops/settle.sql`
+//! with their `.rs`, `ops/reserve_batch.sql`, which answers what the lean `reserve.sql` leaves and many calls at once, and
+//! `ops/settle_batch.sql`, which does what `settle.sql` does for many calls, then
 //! [`Inventory`]. The HTTP API is behind the feature `http`.
 //!
 //! # Example
@@ -55,6 +56,7 @@
 mod coalesce;
 mod db;
 mod error;
+mod hints;
 #[cfg(feature = "http")]
 pub mod http;
 mod inventory;

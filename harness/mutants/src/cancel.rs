@@ -12,22 +12,26 @@ pub(super) const MUTANTS: &[Mutant] = &[
         told: "Cancel gives back what is sold.",
         edits: &[
             Edit {
-                statement: "cancel",
+                statement: "settle",
                 find: "    where seen_reservation.status = 'PENDING'\n",
                 replace: "    where seen_reservation.status in ('PENDING', 'CONFIRMED')\n",
             },
             Edit {
-                statement: "cancel",
+                statement: "settle",
                 find: RECHECK,
-                replace: "    and decision.status in ('PENDING', 'CONFIRMED')\n",
+                replace: "    and (decision.status = 'PENDING' or decision.status = 'CONFIRMED' and decision.next_status = 'CANCELLED')\n",
             },
             Edit {
-                statement: "cancel",
+                statement: "settle",
                 find: RELEASE,
                 replace: "        held_quantity = locked_item.held_quantity
-            - case when decision.status = 'PENDING' then ended_reservation.quantity else 0 end,
-        confirmed_quantity = locked_item.confirmed_quantity
-            - case when decision.status = 'PENDING' then 0 else ended_reservation.quantity end,\n",
+            - case when decision.status = 'PENDING' then ended_reservation.quantity else 0 end,\n",
+            },
+            Edit {
+                statement: "settle",
+                find: "        confirmed_quantity = locked_item.confirmed_quantity\n",
+                replace: "        confirmed_quantity = locked_item.confirmed_quantity
+            - case when decision.status = 'CONFIRMED' then ended_reservation.quantity else 0 end\n",
             },
         ],
         schema: &[END_UNCHECKED, STATUS_UNCHECKED],
@@ -38,7 +42,11 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "double_cancel",
         kind: Kind::DoubleCancel,
         told: "Cancel releases again what was cancelled while it waited.",
-        edits: &[Edit { statement: "cancel", find: RECHECK, replace: "" }],
+        edits: &[Edit {
+            statement: "settle",
+            find: RECHECK,
+            replace: "    and (decision.status = 'PENDING' or decision.next_status = 'CANCELLED')\n",
+        }],
         schema: &[END_UNCHECKED, STATUS_UNCHECKED, ZERO_UNCHECKED],
         scenario: "cancel_cancel",
         schedule: Some("row 3 A1 B1: cancelA,cancelA"),
@@ -49,9 +57,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
         kind: Kind::ReleaseNothing,
         told: "Cancel ends the hold and leaves the counter as it was.",
         edits: &[Edit {
-            statement: "cancel",
+            statement: "settle",
             find: RELEASE,
-            replace: "        held_quantity = locked_item.held_quantity,\n",
+            replace: "        held_quantity = locked_item.held_quantity
+            - case when ended_reservation.status = 'CANCELLED' then 0 else ended_reservation.quantity end,\n",
         }],
         scenario: "reserve_cancel",
         ..Mutant::PLAIN
@@ -60,23 +69,11 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "cancel_ignores_expiry",
         kind: Kind::ConfirmIgnoresExpiry,
         told: "Cancel does not look at the deadline.",
-        edits: &[
-            Edit {
-                statement: "cancel",
-                find: "        status = case when decision.expires_at > decision.clock then 'CANCELLED' else 'EXPIRED' end,\n",
-                replace: "        status = case when true then 'CANCELLED' else 'EXPIRED' end,\n",
-            },
-            Edit {
-                statement: "cancel",
-                find: "        cancelled_at = case when decision.expires_at > decision.clock then decision.clock end,\n",
-                replace: "        cancelled_at = decision.clock,\n",
-            },
-            Edit {
-                statement: "cancel",
-                find: "        expired_at = case when decision.expires_at > decision.clock then null else decision.expires_at end\n",
-                replace: "        expired_at = null\n",
-            },
-        ],
+        edits: &[Edit {
+            statement: "settle",
+            find: "            when locked_reservation.expires_at <= reading.clock then 'EXPIRED'\n",
+            replace: "            when locked_reservation.expires_at <= reading.clock and request.verb = 'confirm' then 'EXPIRED'\n",
+        }],
         schema: &["alter table stockhold.reservations drop constraint reservation_cancelled_before_deadline"],
         scenario: "confirm_cancel_expire",
         over_http: &["lifecycle", "expectation"],
@@ -87,7 +84,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         kind: Kind::LockNotTaken,
         told: "Cancel locks the hold and not its item, and writes back the counters it read.",
         edits: &[Edit {
-            statement: "cancel",
+            statement: "settle",
             find: "    for no key update\n),\n\nlocked_reservation as materialized (\n",
             replace: "),\n\nlocked_reservation as materialized (\n",
         }],
@@ -101,9 +98,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
         kind: Kind::Unbooked,
         told: "Cancel releases the units and writes no ledger row.",
         edits: &[Edit {
-            statement: "cancel",
+            statement: "settle",
             find: "        updated_item.updated_at\n    from updated_item\n    cross join ended_reservation\n",
-            replace: "        updated_item.updated_at\n    from updated_item\n    cross join ended_reservation\n    where false\n",
+            replace: "        updated_item.updated_at\n    from updated_item\n    cross join ended_reservation\n    where ended_reservation.status <> 'CANCELLED'\n",
         }],
         scenario: "reserve_cancel",
         over_http: &[],

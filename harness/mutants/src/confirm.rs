@@ -2,19 +2,23 @@
 
 use super::{END_UNCHECKED, Edit, Kind, Mutant, STATUS_UNCHECKED, TOTAL_UNCHECKED, VERSION_UNCHECKED, ZERO_UNCHECKED};
 
-const STATUS: &str =
-    "        status = case when decision.expires_at > decision.clock then 'CONFIRMED' else 'EXPIRED' end,\n";
-const CONFIRMED_AT: &str =
-    "        confirmed_at = case when decision.expires_at > decision.clock then decision.clock end,\n";
-const EXPIRED_AT: &str =
-    "        expired_at = case when decision.expires_at > decision.clock then null else decision.expires_at end\n";
+/// What is decided in the end.
+const RECHECK: &str = "    and decision.status = 'PENDING'\n";
+/// The deadline, for both verbs.
+const LAPSED: &str = "            when locked_reservation.expires_at <= reading.clock then 'EXPIRED'\n";
+/// The clock, for both verbs.
+const CLOCK: &str = "    select clock_timestamp() as clock\n    from locked_reservation\n";
 
 pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "confirm_without_recheck",
         kind: Kind::ConfirmWithoutStateCheck,
         told: "Confirm does not look again at a hold that was cancelled or confirmed while it waited.",
-        edits: &[Edit { statement: "confirm", find: "    and decision.status = 'PENDING'\n", replace: "" }],
+        edits: &[Edit {
+            statement: "settle",
+            find: RECHECK,
+            replace: "    and (decision.status = 'PENDING' or decision.next_status = 'CONFIRMED')\n",
+        }],
         schema: &[END_UNCHECKED, STATUS_UNCHECKED, ZERO_UNCHECKED, TOTAL_UNCHECKED],
         scenario: "cancel_confirm",
         schedule: Some("row 3 A1 B1: cancelA,confirmA"),
@@ -26,26 +30,25 @@ pub(super) const MUTANTS: &[Mutant] = &[
         told: "Confirm takes an EXPIRED hold for a live one.",
         edits: &[
             Edit {
-                statement: "confirm",
+                statement: "settle",
                 find: "    where seen_reservation.status = 'PENDING'\n",
                 replace: "    where seen_reservation.status in ('PENDING', 'EXPIRED')\n",
             },
             Edit {
-                statement: "confirm",
-                find: "    and decision.status = 'PENDING'\n",
-                replace: "    and decision.status in ('PENDING', 'EXPIRED')\n",
+                statement: "settle",
+                find: RECHECK,
+                replace: "    and (decision.status = 'PENDING' or decision.status = 'EXPIRED' and decision.next_status = 'CONFIRMED')\n",
             },
             Edit {
-                statement: "confirm",
-                find: STATUS,
-                replace: "        status = case when decision.status = 'EXPIRED' or decision.expires_at > decision.clock
-            then 'CONFIRMED' else 'EXPIRED' end,\n",
+                statement: "settle",
+                find: LAPSED,
+                replace: "            when locked_reservation.expires_at <= reading.clock
+                and not (request.verb = 'confirm' and locked_reservation.status = 'EXPIRED') then 'EXPIRED'\n",
             },
             Edit {
-                statement: "confirm",
-                find: CONFIRMED_AT,
-                replace: "        confirmed_at = case when decision.status = 'EXPIRED' or decision.expires_at > decision.clock
-            then decision.clock end,\n",
+                statement: "settle",
+                find: "        expired_at = case when decision.next_status = 'EXPIRED' then decision.expires_at end\n",
+                replace: "        expired_at = case when decision.expires_at <= decision.clock then decision.expires_at end\n",
             },
         ],
         schema: &[END_UNCHECKED, ZERO_UNCHECKED],
@@ -56,15 +59,11 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "confirm_ignores_expiry",
         kind: Kind::ConfirmIgnoresExpiry,
         told: "Confirm does not look at the deadline.",
-        edits: &[
-            Edit {
-                statement: "confirm",
-                find: STATUS,
-                replace: "        status = case when true then 'CONFIRMED' else 'EXPIRED' end,\n",
-            },
-            Edit { statement: "confirm", find: CONFIRMED_AT, replace: "        confirmed_at = decision.clock,\n" },
-            Edit { statement: "confirm", find: EXPIRED_AT, replace: "        expired_at = null\n" },
-        ],
+        edits: &[Edit {
+            statement: "settle",
+            find: LAPSED,
+            replace: "            when locked_reservation.expires_at <= reading.clock and request.verb = 'cancel' then 'EXPIRED'\n",
+        }],
         schema: &["alter table stockhold.reservations drop constraint reservation_confirmed_before_deadline"],
         scenario: "confirm_expire",
         over_http: &["lifecycle"],
@@ -75,9 +74,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
         kind: Kind::ConfirmIgnoresExpiry,
         told: "Confirm honours a late payment, and writes down a time at which it would have been right.",
         edits: &[Edit {
-            statement: "confirm",
-            find: "        clock_timestamp() as clock\n",
-            replace: "        least(clock_timestamp(), locked_reservation.expires_at - interval '1 microsecond') as clock\n",
+            statement: "settle",
+            find: CLOCK,
+            replace: "    select case
+        when request.verb = 'confirm'
+            then least(clock_timestamp(), locked_reservation.expires_at - interval '1 microsecond')
+        else clock_timestamp()
+    end as clock\n    from locked_reservation\n    cross join request\n",
         }],
         scenario: "confirm_expire",
         over_http: &["lifecycle", "expectation"],
@@ -89,9 +92,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
         kind: Kind::StaleNow,
         told: "Confirm compares the deadline with `now()`, which is older than its wait for the item.",
         edits: &[Edit {
-            statement: "confirm",
-            find: "        clock_timestamp() as clock\n",
-            replace: "        now() as clock\n",
+            statement: "settle",
+            find: CLOCK,
+            replace: "    select now() as clock\n    from locked_reservation\n",
         }],
         scenario: "confirm_confirm",
         over_http: &[],
@@ -103,7 +106,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         kind: Kind::LockNotTaken,
         told: "Confirm locks the hold and not its item, and writes back the counters it read.",
         edits: &[Edit {
-            statement: "confirm",
+            statement: "settle",
             find: "    for no key update\n),\n\nlocked_reservation as materialized (\n",
             replace: "),\n\nlocked_reservation as materialized (\n",
         }],
@@ -116,9 +119,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
         kind: Kind::ReleaseNothing,
         told: "Confirm deducts the units and goes on counting them as held.",
         edits: &[Edit {
-            statement: "confirm",
+            statement: "settle",
             find: "        held_quantity = locked_item.held_quantity - ended_reservation.quantity,\n",
-            replace: "        held_quantity = locked_item.held_quantity,\n",
+            replace: "        held_quantity = locked_item.held_quantity
+            - case when ended_reservation.status = 'CONFIRMED' then 0 else ended_reservation.quantity end,\n",
         }],
         schema: &[TOTAL_UNCHECKED],
         scenario: "confirm_confirm",

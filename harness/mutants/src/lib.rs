@@ -86,6 +86,16 @@ pub enum Habit {
     },
 }
 
+impl Habit {
+    /// The statement it is about: the one that grants where the habit's mutant is raced.
+    fn statement(self) -> &'static str {
+        match self {
+            Habit::Mutex | Habit::Repair { .. } => "reserve_batch",
+            Habit::None | Habit::Forget { .. } | Habit::Lease | Habit::FreshId | Habit::NeverHeals => "reserve",
+        }
+    }
+}
+
 /// A mistake that real services make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "`word` says each in words")]
@@ -203,10 +213,9 @@ pub fn one_of_each_kind() -> Vec<&'static Mutant> {
 
 /// Each statement that a fault may be planted in, and a piece of its code that stands in no other.
 const STATEMENTS: &[(&str, &str)] = &[
-    ("reserve", "coalesce(reserved.id, earlier_reservation.id) as id"),
+    ("reserve", "where items.id = queued_request.item_id"),
     ("refuse", "refusing_item as"),
-    ("confirm", "then 'CONFIRMED' else 'EXPIRED'"),
-    ("cancel", "then 'CANCELLED' else 'EXPIRED'"),
+    ("settle", "::text as verb"),
     ("expire", "due_holds as"),
     ("get_item", "    item.version,\n    item.created_at,"),
     ("reserve_batch", "admitted_calls as materialized ("),

@@ -1,6 +1,9 @@
 //! Faults of reserving that reach beyond one statement, or that keep the books in step.
 
-use super::{Edit, Habit, Kind, Mutant, TOTAL_UNCHECKED, reserve::CHECK_THEN_TAKE};
+use super::{
+    Edit, Habit, Kind, Mutant, TOTAL_UNCHECKED,
+    reserve::{CHECK_THEN_TAKE, NOT_LEAN},
+};
 
 /// Gives back what was too much, through the books, a moment later.
 const REPAIR: &str = "
@@ -78,24 +81,30 @@ pub(super) const MUTANTS: &[Mutant] = &[
         kind: Kind::SpikeRepaired,
         told: "Reserve takes first, refuses what was too much, and gives it back a moment later.",
         edits: &[
+            NOT_LEAN,
             Edit {
-                statement: "reserve",
-                find: "        request.quantity <= seen_item.free_quantity + lapsed_total.quantity\n",
-                replace: "        true\n",
+                statement: "reserve_batch",
+                find: "    where demand.smallest_quantity <= seen_item.free_quantity + lapsed_total.quantity\n",
+                replace: "    where true\n",
             },
             Edit {
-                statement: "reserve",
-                find: "    where request.quantity <= decision.free_quantity + released.quantity\n",
-                replace: "",
+                statement: "reserve_batch",
+                find: "    join room on room.quantity >= demand.quantity\n",
+                replace: "    join room on true\n",
             },
             Edit {
-                statement: "reserve",
-                find: "        request.customer_id,\n        request.quantity,\n",
-                replace: "        case when request.quantity <= decision.free_quantity + released.quantity
-            then request.customer_id else 'too much' end,\n        request.quantity,\n",
+                statement: "reserve_batch",
+                find: "    where room.quantity < demand.quantity\n",
+                replace: "    where false\n",
             },
             Edit {
-                statement: "reserve",
+                statement: "reserve_batch",
+                find: "        admitted_calls.customer_id,\n",
+                replace: "        case when admitted_calls.quantity <= decision.free_quantity + (select quantity from released)
+            then admitted_calls.customer_id else 'too much' end,\n",
+            },
+            Edit {
+                statement: "reserve_batch",
                 find: "        when reserved.id is not null then 'reserved'\n",
                 replace: "        when reserved.customer_id = 'too much' then 'insufficient_availability'
         when reserved.id is not null then 'reserved'\n",
@@ -112,32 +121,32 @@ pub(super) const MUTANTS: &[Mutant] = &[
         kind: Kind::BooksInStep,
         told: "Reserve makes every hold twice, and rows, counters and ledger agree that it did.",
         edits: &[
+            NOT_LEAN,
             Edit {
-                statement: "reserve",
-                find: "        request.reservation_id,\n        request.item_id,\n",
-                replace: "        case when copy = 1 then request.reservation_id else gen_random_uuid() end,\n        request.item_id,\n",
+                statement: "reserve_batch",
+                find: "    select open_calls.*\n    from open_calls\n    cross join demand\n    join room on room.quantity >= demand.quantity\n",
+                replace: "    select
+        open_calls.turn,
+        open_calls.position,
+        case when copy = 1 then open_calls.reservation_id else gen_random_uuid() end as reservation_id,
+        open_calls.customer_id,
+        open_calls.quantity,
+        open_calls.ttl_seconds,
+        case when copy = 1 then open_calls.idempotency_key end as idempotency_key,
+        case when copy = 1 then open_calls.idempotency_fingerprint end as idempotency_fingerprint
+    from open_calls
+    cross join generate_series(1, 2) as copy
+    cross join demand
+    join room on room.quantity >= 2 * demand.quantity\n",
             },
             Edit {
-                statement: "reserve",
-                find: "        request.idempotency_key,\n        request.idempotency_fingerprint\n    from request\n",
-                replace: "        case when copy = 1 then request.idempotency_key end,
-        case when copy = 1 then request.idempotency_fingerprint end
-    from request\n    cross join generate_series(1, 2) as copy\n",
-            },
-            Edit {
-                statement: "reserve",
-                find: "    where request.quantity <= decision.free_quantity + released.quantity\n",
-                replace: "    where 2 * request.quantity <= decision.free_quantity + released.quantity\n",
-            },
-            Edit {
-                statement: "reserve",
-                find: "    select released.count + 1, reserved.id,",
-                replace: "    select released.count + row_number() over (), reserved.id,",
-            },
-            Edit {
-                statement: "reserve",
-                find: "left join reserved on true",
-                replace: "left join reserved on reserved.id = request.reservation_id",
+                statement: "reserve_batch",
+                find: "    join open_calls on open_calls.turn = turns.turn\n",
+                replace: "    join (
+        select
+            turn, position, reservation_id, customer_id, quantity, ttl_seconds, idempotency_key, idempotency_fingerprint
+        from open_calls
+    ) as open_calls on open_calls.turn = turns.turn\n",
             },
         ],
         scenario: "burst",

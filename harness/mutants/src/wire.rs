@@ -33,9 +33,6 @@ const GSS_REQUEST: u32 = 80_877_104;
 const STARTUP_BYTES_MAX: u32 = 10_000;
 /// A longer message carries no statement of ours, and is not held in memory.
 const TEXT_BYTES_MAX: u32 = 1 << 20;
-/// The statement that a habit is about.
-const HABITUAL: &str = "reserve";
-
 /// A mutant's fault, shared by all processes of its deployment.
 pub struct Plant {
     /// What it changes in the text of statements.
@@ -235,7 +232,8 @@ where
         if let (b'P', Some((name, statement))) = (kind, prepared(&body)) {
             self.prepared.insert(name, statement);
         }
-        let habitual = kind == b'B' && bound(&body).and_then(|name| self.prepared.get(name)) == Some(&HABITUAL);
+        let about = self.plant.habit.statement();
+        let habitual = kind == b'B' && bound(&body).and_then(|name| self.prepared.get(name)) == Some(&about);
         if habitual {
             self.begin().await?;
         }
@@ -333,8 +331,9 @@ mod tests {
     use super::*;
     use crate::Edit;
 
-    const RESERVE: &str = "select 1, coalesce(reserved.id, earlier_reservation.id) as id";
-    const CHANGED: &str = "select 1, pg_sleep(1), coalesce(reserved.id, earlier_reservation.id) as id";
+    const RESERVE: &str = "select 1, true where items.id = queued_request.item_id";
+    const CHANGED: &str = "select 1, pg_sleep(1), true where items.id = queued_request.item_id";
+    const BATCH: &str = "with admitted_calls as materialized (select 1) select 1";
     const MUTANT: Mutant = Mutant {
         edits: &[Edit { statement: "reserve", find: "select 1", replace: "select 1, pg_sleep(1)" }],
         ..Mutant::PLAIN
@@ -455,8 +454,8 @@ mod tests {
             let (far, mut server) = duplex(1 << 16);
             tokio::spawn(relay(near, far, Arc::clone(&plant), Arc::clone(&mutex)));
             client.write_all(&[9, 196_608].map(u32::to_be_bytes).concat()).await.unwrap();
-            client.write_all(&[&[0], parse(RESERVE).as_slice()].concat()).await.unwrap();
-            said(&mut server, 9 + parse(CHANGED).len()).await;
+            client.write_all(&[&[0], parse(BATCH).as_slice()].concat()).await.unwrap();
+            said(&mut server, 9 + parse(BATCH).len()).await;
             ends.push((client, server));
         }
         let [(one, first), (other, second)] = ends.as_mut_slice() else { panic!("two") };

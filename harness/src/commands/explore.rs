@@ -214,6 +214,12 @@ fn told(explored: &Explored, known: usize, seed: u64) -> String {
         explored.passed,
         explored.unseen,
     );
+    if explored.again > 0 {
+        text.push_str(&format!(
+            "{} calls waited again with another statement: both orders are allowed, and neither is written down\n",
+            explored.again
+        ));
+    }
     let unsteady = explored.unsteady().count();
     if unsteady > 0 {
         text.push_str(&format!("{unsteady} schedules came out in two ways, both allowed:\n"));

@@ -194,7 +194,7 @@ impl Gatehouse {
         let lock = self.tables.lock(kind, item);
         let mut gate = self.gate().await?;
         gate.hold(&lock).await?;
-        Ok(Ladder { first: gate, later: Vec::new(), lock, seen: BTreeSet::new() })
+        Ok(Ladder { first: gate, later: Vec::new(), lock, seen: BTreeSet::new(), pids: Vec::new(), calls: Vec::new() })
     }
 
     async fn gate(&mut self) -> Result<Gate, String> {
@@ -208,22 +208,25 @@ impl Gatehouse {
     pub async fn arrival<T>(&mut self, ladder: &mut Ladder, call: &JoinHandle<T>) -> Result<Arrival, String> {
         let sent = std::time::Instant::now();
         let mut pause = LOOK_MIN;
-        loop {
+        let (arrival, pids) = loop {
             let back = call.is_finished();
             let waiting = self.waiting(ladder.first.pid).await?;
-            if waiting.difference(&ladder.seen).next().is_some() {
+            let new: BTreeSet<i32> = waiting.difference(&ladder.seen).copied().collect();
+            if !new.is_empty() {
                 ladder.seen = waiting;
-                return Ok(Arrival::Waits);
+                break (Arrival::Waits, new);
             }
             if back {
-                return Ok(Arrival::Passed);
+                break (Arrival::Passed, new);
             }
             if sent.elapsed() > ARRIVAL_MAX {
-                return Ok(Arrival::Unseen);
+                break (Arrival::Unseen, new);
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LOOK_MAX);
-        }
+        };
+        ladder.calls.push(Waiter { gate: ladder.later.len(), pids });
+        Ok(arrival)
     }
 
     /// Sets a further gate behind the calls that wait, and sees it wait there.
@@ -239,22 +242,45 @@ impl Gatehouse {
             tokio::time::sleep(LOOK_MIN).await;
         }
         ladder.seen.insert(pid);
+        ladder.pids.push(pid);
         ladder.later.push(taken);
         Ok(())
     }
 
-    /// Opens the gates one after the other: each only when the next one has its lock, which it gets when the calls
-    /// between the two are done.
-    pub async fn open_all(&mut self, ladder: Ladder) -> Result<(), String> {
-        let Ladder { mut first, later, .. } = ladder;
+    /// Opens the gates one after the other: each only when the next one has its lock, which it gets when the statements
+    /// between the two are done. Answers which calls were then seen to wait again, with another statement: they are no
+    /// longer in front of the calls behind them. `is_back` says of each call, by the order of their arrivals, whether it has
+    /// come back.
+    pub async fn open_all(
+        &mut self,
+        ladder: Ladder,
+        is_back: impl Fn(usize) -> bool,
+    ) -> Result<BTreeSet<usize>, String> {
+        let Ladder { mut first, later, pids, calls, .. } = ladder;
         first.open().await?;
         self.idle.push(first);
-        for taken in later {
+        let mut again = BTreeSet::new();
+        for (place, taken) in later.into_iter().enumerate() {
             let mut gate = taken.await.map_err(|error| format!("a gate was lost: {error}"))??;
+            let behind = calls.iter().filter(|call| call.gate > place).flat_map(|call| &call.pids);
+            let behind: BTreeSet<i32> = behind.chain(&pids[place + 1..]).copied().collect();
+            let granted = std::time::Instant::now();
+            loop {
+                let left = |index: &usize| calls[*index].gate == place && !calls[*index].pids.is_empty() && !is_back(*index);
+                let left: Vec<usize> = (0..calls.len()).filter(left).collect();
+                if left.is_empty() || granted.elapsed() > ARRIVAL_MAX {
+                    break;
+                }
+                if self.waiting(gate.pid).await?.difference(&behind).next().is_some() {
+                    again.extend(left);
+                    break;
+                }
+                tokio::time::sleep(LOOK_MIN).await;
+            }
             gate.open().await?;
             self.idle.push(gate);
         }
-        Ok(())
+        Ok(again)
     }
 
     /// Every server process that waits for a gate, or for one that does. Looking only at who is blocked directly would
@@ -274,6 +300,15 @@ pub struct Ladder {
     later: Vec<JoinHandle<Result<Gate, String>>>,
     lock: String,
     seen: BTreeSet<i32>,
+    /// Of the later gates.
+    pids: Vec<i32>,
+    calls: Vec<Waiter>,
+}
+
+/// A call at the gates: how many gates were set behind the first when it came, and the server processes that wait for it.
+struct Waiter {
+    gate: usize,
+    pids: BTreeSet<i32>,
 }
 
 // A vacuum that waits is nobody's call.

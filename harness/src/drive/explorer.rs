@@ -52,7 +52,8 @@ pub trait Watcher {
 /// What one play of a schedule came to, ids and times aside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Played {
-    /// Each call's answer, in the order of the schedule; `*` marks a call that was seen to wait.
+    /// Each call's answer, in the order of the schedule; `*` marks a call that was seen to wait, and `?` stands for an
+    /// answer that the gates did not decide.
     pub answers: Vec<String>,
     /// What the item said at the end.
     pub end: String,
@@ -82,6 +83,9 @@ pub struct Explored {
     pub passed: usize,
     /// See `waited`.
     pub unseen: usize,
+    /// Calls that waited again, with another statement, behind calls that were to come after them: both orders are
+    /// possible, so what such a schedule came to is judged and not written down.
+    pub again: usize,
     /// Why something is undecided, each reason once.
     pub undecided: BTreeSet<String>,
     /// The smallest schedule that broke something, told.
@@ -278,7 +282,7 @@ impl Explorer {
             schedule.holds.iter().map(|hold| (hold.quantity, hold.lapsing.then_some(ttl_ms))).collect();
         let holds = self.round.hold(&wanted).await?;
         let lapsed = !schedule.holds.iter().any(|hold| hold.lapsing);
-        let mut stage = Stage { holds, lapsed, slack_ms: None, answers: Vec::new() };
+        let mut stage = Stage { holds, lapsed, slack_ms: None, answers: Vec::new(), is_controlled: true };
         for batch in &schedule.batches {
             if Schedule::is_gated(batch) {
                 self.gated(schedule, batch, &mut stage).await?;
@@ -294,7 +298,7 @@ impl Explorer {
             self.ttl_ms = wished.max(self.ttl_ms - self.ttl_ms / 16);
         }
         self.round.close_quickly().await?;
-        let end = self.end().await;
+        let end = if stage.is_controlled { self.end().await } else { NOT_CONTROLLED.to_owned() };
         Ok(Played { answers: stage.answers, end })
     }
 
@@ -303,7 +307,7 @@ impl Explorer {
         let Some(request) = self.request(step, stage) else { return self.pass_deadline(stage).await };
         let call = self.send(request);
         let call = self.received(call).await?;
-        stage.answers.push(format!("{step} {}", outcome_word(&call.outcome)));
+        stage.answer(&step.to_string(), &call.outcome);
         self.round.absorb(&[call]);
         stage.in_time(&self.target)
     }
@@ -315,17 +319,21 @@ impl Explorer {
         let mut sent = Vec::new();
         let arrived = self.park(schedule, batch, stage, &mut ladder, &mut sent).await;
         // Whatever went wrong, the gates open: a call that waits would otherwise wait for the gate's own end.
-        let opened = self.gates.open_all(ladder).await.map_err(Stop::Gate);
+        let is_back = |index: usize| sent.get(index).is_none_or(|(_, task, _): &(_, Sent, _)| task.is_finished());
+        let opened = self.gates.open_all(ladder, is_back).await.map_err(Stop::Gate);
+        let again = opened.as_ref().map_or(0, BTreeSet::len);
+        self.explored.again += again;
+        stage.is_controlled &= again == 0;
         let mut calls = Vec::new();
         for (step, task, arrival) in sent {
             let call = self.received(task).await?;
             let mark = if arrival == Arrival::Waits { "*" } else { "" };
-            stage.answers.push(format!("{step}{mark} {}", outcome_word(&call.outcome)));
+            stage.answer(&format!("{step}{mark}"), &call.outcome);
             calls.push(call);
         }
         calls.sort_by_key(|call| call.returned_ns);
         self.round.absorb(&calls);
-        arrived.and(opened)
+        arrived.and(opened.map(drop))
     }
 
     async fn park(
@@ -426,9 +434,19 @@ struct Stage {
     /// How long the deadline was waited for.
     slack_ms: Option<u64>,
     answers: Vec<String>,
+    /// Whether the gates decided the order of every call so far.
+    is_controlled: bool,
 }
 
+/// What stands in a transcript for an end that the gates did not decide.
+const NOT_CONTROLLED: &str = "not controlled: a call sent another statement behind the later gates";
+
 impl Stage {
+    fn answer(&mut self, step: &str, outcome: &Outcome) {
+        let outcome = if self.is_controlled { outcome_word(outcome) } else { "?" };
+        self.answers.push(format!("{step} {outcome}"));
+    }
+
     /// What was to come before the deadline did so.
     fn in_time(&self, target: &Target) -> Result<(), Stop> {
         let first = self.holds.iter().filter_map(|hold| Some(hold.lapses_ns?.0.saturating_sub(hold.rounding_ns))).min();

@@ -2,13 +2,10 @@
 
 use uuid::Uuid;
 
-use super::settle::{Call, Settled, Settlements, Verb};
+use super::settle::{Call, Outcome, SETTLE, Settlements, Verb};
 use crate::coalesce::{Lanes, ending};
 use crate::error::Error;
 use crate::reservation::Reservation;
-use crate::statement::Statement;
-
-pub(super) const CANCEL: Statement = Statement { name: "cancel", sql: include_str!("cancel.sql") };
 
 /// What became of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,14 +24,14 @@ pub enum Cancel {
 
 pub(crate) async fn cancel(settlements: &Lanes<Settlements>, reservation_id: Uuid) -> Result<Cancel, Error> {
     let call = Call { reservation_id, verb: Verb::Cancel };
-    let Some(Settled { outcome, reservation }) = settlements.call(ending(reservation_id), call).await? else {
+    let Some((outcome, reservation)) = settlements.call(ending(reservation_id), call).await? else {
         return Ok(Cancel::ReservationNotFound);
     };
-    match outcome.as_str() {
-        "cancelled" => Ok(Cancel::Cancelled(reservation)),
-        "already_cancelled" => Ok(Cancel::AlreadyCancelled(reservation)),
-        "already_confirmed" => Ok(Cancel::AlreadyConfirmed(reservation)),
-        "expired" | "already_expired" => Ok(Cancel::Expired(reservation)),
-        outcome => Err(CANCEL.unexpected(outcome)),
+    match outcome {
+        Outcome::Cancelled => Ok(Cancel::Cancelled(reservation)),
+        Outcome::AlreadyCancelled => Ok(Cancel::AlreadyCancelled(reservation)),
+        Outcome::AlreadyConfirmed => Ok(Cancel::AlreadyConfirmed(reservation)),
+        Outcome::Expired | Outcome::AlreadyExpired => Ok(Cancel::Expired(reservation)),
+        Outcome::Confirmed | Outcome::NotFound => Err(SETTLE.unexpected(format_args!("{outcome:?} for a cancel"))),
     }
 }

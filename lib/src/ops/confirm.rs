@@ -4,14 +4,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::reacquire::{self, Reacquire};
-use super::settle::{Call, Settled, Settlements, Verb};
+use super::settle::{Call, Outcome, SETTLE, Settlements, Verb};
 use crate::coalesce::{Lanes, ending};
 use crate::db::Database;
 use crate::error::Error;
 use crate::reservation::Reservation;
-use crate::statement::Statement;
-
-pub(super) const CONFIRM: Statement = Statement { name: "confirm", sql: include_str!("confirm.sql") };
 
 /// How to confirm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,18 +59,18 @@ pub(crate) async fn confirm(
     options: ConfirmOptions,
 ) -> Result<Confirm, Error> {
     let call = Call { reservation_id, verb: Verb::Confirm };
-    let Some(Settled { outcome, reservation }) = settlements.call(ending(reservation_id), call).await? else {
+    let Some((outcome, reservation)) = settlements.call(ending(reservation_id), call).await? else {
         return Ok(Confirm::ReservationNotFound);
     };
-    match (outcome.as_str(), options.if_expired) {
-        ("confirmed", _) => Ok(Confirm::Confirmed(reservation)),
-        ("already_confirmed", _) => Ok(Confirm::AlreadyConfirmed(reservation)),
-        ("already_cancelled", _) => Ok(Confirm::AlreadyCancelled(reservation)),
-        ("expired" | "already_expired", IfExpired::Refuse) => {
+    match (outcome, options.if_expired) {
+        (Outcome::Confirmed, _) => Ok(Confirm::Confirmed(reservation)),
+        (Outcome::AlreadyConfirmed, _) => Ok(Confirm::AlreadyConfirmed(reservation)),
+        (Outcome::AlreadyCancelled, _) => Ok(Confirm::AlreadyCancelled(reservation)),
+        (Outcome::Expired | Outcome::AlreadyExpired, IfExpired::Refuse) => {
             Ok(Confirm::Expired { reservation, available_quantity: None })
         }
-        // The expiry is recorded now, so the units are anybody's, and are taken in one statement or not at all.
-        ("expired" | "already_expired", IfExpired::Reacquire) => {
+        // The expiry is recorded now, so the units are free, and are taken in one statement or not at all.
+        (Outcome::Expired | Outcome::AlreadyExpired, IfExpired::Reacquire) => {
             match reacquire::reacquire(database, reservation.id, reservation.item_id).await? {
                 Reacquire::Reacquired(reservation) => Ok(Confirm::Confirmed(reservation)),
                 Reacquire::AlreadyConfirmed(reservation) => Ok(Confirm::AlreadyConfirmed(reservation)),
@@ -82,6 +79,8 @@ pub(crate) async fn confirm(
                 }
             }
         }
-        (outcome, _) => Err(CONFIRM.unexpected(outcome)),
+        (Outcome::Cancelled | Outcome::NotFound, _) => {
+            Err(SETTLE.unexpected(format_args!("{outcome:?} for a confirm")))
+        }
     }
 }

@@ -1,16 +1,18 @@
 -- Confirm an expired reservation after all, when its units are free: a payment that landed late.
 --
 -- Parameters: reservation_id uuid.
--- Locks:      a place in the item's queue, as in `reserve`; then the reservation's item by its id, then the reservation
+-- Locks:      a place in the item's queue; then the reservation's item by its id, then the reservation
 --             by its id alone, and only when the snapshot shows it EXPIRED and the item looks able to serve it; then
 --             the lapsed holds it expires.
 -- Recheck:    `decision` reads the locked versions of both and the clock after both waits; `expired_holds` rechecks
 --             status and deadline on the newest version of each hold.
 -- Outcomes:   no row when there is no such reservation; otherwise confirmed, moved, insufficient_availability, or
---             already_<status> with the state that stands. `moved` means what it means to `reserve`.
+--             already_<status> with the state that stands. `moved` means what it means to `reserve_batch`.
 
 with request as materialized (
-    select $1::uuid as reservation_id
+    select
+        $1::uuid as reservation_id,
+        200 as lapsed_hold_count_max
 ),
 
 seen_reservation as materialized (
@@ -33,7 +35,7 @@ reading as materialized (
     select clock_timestamp() as clock
 ),
 
--- Looked for only when the reservation needs their units, and 200 at most, as in `reserve`.
+-- Looked for only when the reservation needs their units. Each holds a unit at least, so `quantity` of them are enough.
 lapsed_holds as materialized (
     select reservations.id, reservations.quantity
     from stockhold.reservations
@@ -46,7 +48,11 @@ lapsed_holds as materialized (
     and reservations.status = 'PENDING'
     and reservations.expires_at <= (select clock from reading)
     order by reservations.expires_at, reservations.id
-    limit (select least(quantity, 200) from seen_reservation)
+    limit (
+        select least(seen_reservation.quantity, request.lapsed_hold_count_max)
+        from seen_reservation
+        cross join request
+    )
 ),
 
 lapsed_total as materialized (
@@ -60,13 +66,14 @@ queued_request as materialized (
     select
         seen_item.id as item_id,
         pg_advisory_xact_lock(hashtextextended(seen_item.id::text, 0)) as place
-    from seen_item
+    from request
+    cross join seen_item
     cross join seen_reservation
     cross join lapsed_total
     where seen_reservation.status = 'EXPIRED'
     and (
         seen_reservation.quantity <= seen_item.free_quantity + lapsed_total.quantity
-        or lapsed_total.count = 200
+        or lapsed_total.count = request.lapsed_hold_count_max
     )
 ),
 
@@ -190,7 +197,7 @@ select
         when reacquired.id is not null then 'confirmed'
         when coalesce(decision.status, seen_reservation.status) <> 'EXPIRED'
             then 'already_' || lower(coalesce(decision.status, seen_reservation.status))
-        when decision.item_version <> seen_item.version or released.count > 0 then 'moved'
+        when decision.item_version <> seen_item.version or lapsed_total.count = request.lapsed_hold_count_max then 'moved'
         else 'insufficient_availability'
     end as outcome,
     seen_reservation.id,
@@ -208,7 +215,8 @@ select
         decision.free_quantity + released.quantity,
         seen_item.free_quantity + lapsed_total.quantity
     ) as available_quantity
-from seen_reservation
+from request
+cross join seen_reservation
 cross join seen_item
 cross join lapsed_total
 cross join released

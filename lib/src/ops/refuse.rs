@@ -1,9 +1,6 @@
-//! Refuse a reservation of an item that is sold out, at the price of a read. A hint, kept in memory, says for which items
-//! that is worth trying first; it decides nothing, and a wrong one costs a round trip.
+//! Refuse a reservation of an item that is sold out, at the price of a read.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use serde_json::json;
 use uuid::Uuid;
@@ -14,39 +11,6 @@ use crate::error::Error;
 use crate::statement::{Statement, Value};
 
 const REFUSE: Statement = Statement { name: "refuse", sql: include_str!("refuse.sql") };
-
-/// How long after a refusal the next one is expected.
-const HINT_LIFETIME: Duration = Duration::from_secs(1);
-
-/// Items remembered at most.
-const HINT_COUNT_MAX: usize = 10_000;
-
-/// When each item was last found sold out.
-#[derive(Default)]
-pub(crate) struct SoldOutHints {
-    refused_at: Mutex<HashMap<Uuid, Instant>>,
-}
-
-impl SoldOutHints {
-    pub fn expects_refusal(&self, item_id: Uuid) -> bool {
-        let refused_at = self.refused_at.lock().unwrap_or_else(PoisonError::into_inner);
-        refused_at.get(&item_id).is_some_and(|instant| instant.elapsed() < HINT_LIFETIME)
-    }
-
-    pub fn remember(&self, item_id: Uuid) {
-        let mut refused_at = self.refused_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if refused_at.len() >= HINT_COUNT_MAX {
-            refused_at.retain(|_, instant| instant.elapsed() < HINT_LIFETIME);
-        }
-        if refused_at.len() < HINT_COUNT_MAX {
-            refused_at.insert(item_id, Instant::now());
-        }
-    }
-
-    pub fn forget(&self, item_id: Uuid) {
-        self.refused_at.lock().unwrap_or_else(PoisonError::into_inner).remove(&item_id);
-    }
-}
 
 /// A reservation that is expected to be refused.
 pub(crate) struct Call {

@@ -10,14 +10,15 @@
 with request as materialized (
     select
         $1::uuid as item_id,
-        $2::jsonb as idempotency_keys
+        $2::jsonb as idempotency_keys,
+        200 as lapsed_hold_count_max
 ),
 
 reading as materialized (
     select clock_timestamp() as clock
 ),
 
--- As in `reserve`: more than one statement expires are too many to add up here.
+-- As in `reserve_batch`: more than one statement expires are too many to add up here.
 lapsed_holds as materialized (
     select reservations.quantity
     from stockhold.reservations
@@ -25,7 +26,7 @@ lapsed_holds as materialized (
     and reservations.status = 'PENDING'
     and reservations.expires_at <= (select clock from reading)
     order by reservations.expires_at, reservations.id
-    limit 200
+    limit (select lapsed_hold_count_max from request)
 ),
 
 lapsed_total as materialized (
@@ -54,7 +55,7 @@ refusing_item as materialized (
     from request
     join stockhold.items on items.id = request.item_id
     cross join lapsed_total
-    where lapsed_total.count < 200
+    where lapsed_total.count < request.lapsed_hold_count_max
 )
 
 select

@@ -6,11 +6,12 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::refuse::{self, Refusals, SoldOutHints};
+use super::refuse::{self, Refusals};
 use super::{MOVED_COUNT_MAX, json_array};
 use crate::coalesce::{Coalesce, Lanes, Member, reservation_id};
-use crate::db::{Answer, Database};
+use crate::db::Database;
 use crate::error::Error;
+use crate::hints::Hints;
 use crate::reservation::{CustomerId, IdempotencyKey, Quantity, Reservation, Status, TimeToLive, fingerprint};
 use crate::statement::{Statement, Value, hexadecimal};
 
@@ -53,9 +54,22 @@ pub enum Reserve {
     IdempotencyKeyReused,
 }
 
+/// The general statement's word for what became of a call.
+#[derive(Clone, Copy, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+enum Outcome {
+    Reserved,
+    Replayed,
+    KeyReused,
+    ItemNotFound,
+    InsufficientAvailability,
+    Moved,
+}
+
 #[derive(sqlx::FromRow)]
 struct Row {
-    outcome: String,
+    outcome: Outcome,
+    /// What is left behind this call: with what it reserved taken off.
     available_quantity: Option<i64>,
     #[sqlx(flatten)]
     made: Made,
@@ -109,32 +123,58 @@ impl Call {
             idempotency_key,
         }
     }
+
+    /// The parameters of `reserve.sql`.
+    fn values(&self) -> [Value; 7] {
+        [
+            Value::Uuid(self.reservation_id),
+            Value::Uuid(self.new_reservation.item_id),
+            Value::Text(Some(self.new_reservation.customer_id.as_str().to_owned())),
+            Value::Bigint(self.new_reservation.quantity.get()),
+            Value::Double(self.new_reservation.ttl_seconds.seconds()),
+            Value::Text(self.idempotency_key.as_ref().map(|key| key.as_str().to_owned())),
+            Value::Bytes(self.fingerprint.clone()),
+        ]
+    }
 }
 
 pub(crate) async fn reserve(
     reserves: &Lanes<Reserves>,
     refusals: &Lanes<Refusals>,
-    sold_out: &SoldOutHints,
+    sold_out: &Hints,
     new_reservation: NewReservation,
     idempotency_key: Option<IdempotencyKey>,
 ) -> Result<Reserve, Error> {
     let item_id = new_reservation.item_id;
     let requested_quantity = new_reservation.quantity.get();
-    if sold_out.expects_refusal(item_id) {
+    if sold_out.get(item_id) {
         let idempotency_key = idempotency_key.as_ref().map(|key| key.as_str().to_owned());
         let call = refuse::Call { quantity: requested_quantity, idempotency_key };
         if let Some(available_quantity) = refusals.call(item_id, call).await? {
             return Ok(Reserve::InsufficientAvailability { available_quantity, requested_quantity });
         }
-        sold_out.forget(item_id);
+        sold_out.set(item_id, false);
     }
     reserves.call(item_id, Call::new(new_reservation, idempotency_key)).await
 }
 
-/// The operation: a lone call by `reserve.sql`, several of one item by `reserve_batch.sql`.
+/// The operation: a lone call by `reserve.sql`, and by `reserve_batch.sql` when that grants nothing; several calls of one
+/// item by `reserve_batch.sql`.
 pub(crate) struct Reserves {
     pub database: Arc<Database>,
-    pub sold_out: Arc<SoldOutHints>,
+    /// Items of which nothing was left, for which a refusal is tried first.
+    pub sold_out: Arc<Hints>,
+    /// Items that have too few units for one more call like the last, for which the lean statement is passed over.
+    pub scarce: Hints,
+}
+
+/// What the statements sent for some calls so far say about the next one.
+#[derive(Default)]
+struct Attempts {
+    /// How often the general statement answered `moved`.
+    moved_count: u32,
+    /// An attempt may yet take effect, so a refusal is uncertain.
+    in_doubt: bool,
 }
 
 impl Coalesce for Reserves {
@@ -143,23 +183,19 @@ impl Coalesce for Reserves {
     type Answer = Reserve;
 
     async fn send_alone(&self, item_id: Uuid, call: &Call) -> Result<Reserve, Error> {
-        let values = [
-            Value::Uuid(call.reservation_id),
-            Value::Uuid(item_id),
-            Value::Text(Some(call.new_reservation.customer_id.as_str().to_owned())),
-            Value::Bigint(call.new_reservation.quantity.get()),
-            Value::Double(call.new_reservation.ttl_seconds.seconds()),
-            Value::Text(call.idempotency_key.as_ref().map(|key| key.as_str().to_owned())),
-            Value::Bytes(call.fingerprint.clone()),
-        ];
-        let (mut moved_count, mut in_doubt) = (0, false);
+        let mut attempts = Attempts::default();
+        if !self.scarce.get(item_id) {
+            let answer = self.database.fetch(&RESERVE, &call.values()).await?;
+            if let Some(reservation) = RESERVE.decode_first(&answer)? {
+                return Ok(Reserve::Reserved(reservation));
+            }
+            attempts.in_doubt = answer.in_doubt;
+        }
         loop {
-            let answer = self.fetch(&RESERVE, &values, item_id, moved_count).await?;
-            in_doubt |= answer.in_doubt;
-            let row: Row = RESERVE.decode_first(&answer)?.ok_or_else(|| RESERVE.unexpected("no row"))?;
-            match self.outcome(&RESERVE, in_doubt, row, call)? {
-                Some(outcome) => return Ok(outcome),
-                None => moved_count += 1,
+            let outcome = self.decide(item_id, &[call], &mut attempts).await?.pop();
+            let outcome = outcome.ok_or_else(|| RESERVE_BATCH.unexpected("no row"))?;
+            if let Some(outcome) = outcome? {
+                return Ok(outcome);
             }
         }
     }
@@ -169,29 +205,21 @@ impl Coalesce for Reserves {
         item_id: Uuid,
         mut members: Vec<Member<Self>>,
     ) -> Result<(), (Error, Vec<Member<Self>>)> {
-        let (mut moved_count, mut in_doubt) = (0, false);
+        let mut attempts = Attempts::default();
         while !members.is_empty() {
-            let values = [Value::Uuid(item_id), Value::Text(Some(written(&members)))];
-            let answered = self.fetch(&RESERVE_BATCH, &values, item_id, moved_count).await;
-            let rows = answered.and_then(|answer| {
-                in_doubt |= answer.in_doubt;
-                RESERVE_BATCH.decode_each::<Row>(&answer, members.len())
-            });
-            let rows = match rows {
-                Ok(rows) => rows,
-                // An earlier round may yet take effect, so nobody can say that nothing was changed.
-                Err(error) if in_doubt => return Err((Error::Unavailable(error.to_string()), members)),
+            let calls: Vec<_> = members.iter().map(|member| &member.call).collect();
+            let outcomes = match self.decide(item_id, &calls, &mut attempts).await {
+                Ok(outcomes) => outcomes,
                 Err(error) => return Err((error, members)),
             };
             let mut moved = Vec::new();
-            for (member, row) in members.into_iter().zip(rows) {
-                match self.outcome(&RESERVE_BATCH, in_doubt, row, &member.call).transpose() {
+            for (member, outcome) in members.into_iter().zip(outcomes) {
+                match outcome.transpose() {
                     Some(outcome) => member.answer(outcome),
                     None => moved.push(member),
                 }
             }
             members = moved;
-            moved_count += 1;
         }
         Ok(())
     }
@@ -203,47 +231,62 @@ impl Coalesce for Reserves {
 }
 
 impl Reserves {
-    async fn fetch(
+    /// Runs the general statement once. For each call, what became of it; none when it has to be sent again.
+    async fn decide(
         &self,
-        statement: &Statement,
-        values: &[Value],
         item_id: Uuid,
-        moved_count: u32,
-    ) -> Result<Answer, Error> {
-        if moved_count < MOVED_COUNT_MAX {
-            self.database.fetch(statement, values).await
+        calls: &[&Call],
+        attempts: &mut Attempts,
+    ) -> Result<Vec<Result<Option<Reserve>, Error>>, Error> {
+        let values = [Value::Uuid(item_id), Value::Text(Some(written(calls)))];
+        let answered = if attempts.moved_count < MOVED_COUNT_MAX {
+            self.database.fetch(&RESERVE_BATCH, &values).await
         } else {
-            self.database.fetch_behind_lock(statement, values, item_id).await
+            self.database.fetch_behind_lock(&RESERVE_BATCH, &values, item_id).await
+        };
+        attempts.moved_count += 1;
+        let rows = answered.and_then(|answer| {
+            attempts.in_doubt |= answer.in_doubt;
+            RESERVE_BATCH.decode_each::<Row>(&answer, calls.len())
+        });
+        match rows {
+            Ok(rows) => {
+                let outcomes = rows.into_iter().zip(calls);
+                Ok(outcomes.map(|(row, call)| self.outcome(attempts.in_doubt, row, call)).collect())
+            }
+            // An earlier attempt may yet take effect, so the caller cannot be told that nothing was changed.
+            Err(error) if attempts.in_doubt => Err(Error::Unavailable(error.to_string())),
+            Err(error) => Err(error),
         }
     }
 
-    /// What a row says became of a call; none when it has to be sent again. `in_doubt`: an earlier attempt of the call may
-    /// yet take effect.
-    fn outcome(&self, statement: &Statement, in_doubt: bool, row: Row, call: &Call) -> Result<Option<Reserve>, Error> {
-        let made = |made: Made| made.reservation().ok_or_else(|| statement.unexpected("a reservation with a gap"));
-        let outcome = match row.outcome.as_str() {
-            "reserved" => Reserve::Reserved(made(row.made)?),
-            "replayed" => Reserve::Replayed(made(row.made)?),
-            "key_reused" => Reserve::IdempotencyKeyReused,
-            "item_not_found" => Reserve::ItemNotFound,
-            "insufficient_availability" => {
-                let available_quantity = row.available_quantity.unwrap_or_default();
-                if available_quantity == 0 {
-                    self.sold_out.remember(call.new_reservation.item_id);
-                }
-                let requested_quantity = call.new_reservation.quantity.get();
-                let refusal = Reserve::InsufficientAvailability { available_quantity, requested_quantity };
-                statement.refuse_if_certain(in_doubt, refusal)?
+    /// What a row says became of a call; none when it has to be sent again.
+    fn outcome(&self, in_doubt: bool, row: Row, call: &Call) -> Result<Option<Reserve>, Error> {
+        let item_id = call.new_reservation.item_id;
+        let available_quantity = row.available_quantity.unwrap_or_default();
+        let requested_quantity = call.new_reservation.quantity.get();
+        let made = |made: Made| made.reservation().ok_or_else(|| RESERVE_BATCH.unexpected("a reservation with a gap"));
+        Ok(Some(match row.outcome {
+            Outcome::Reserved => {
+                self.scarce.set(item_id, available_quantity < requested_quantity);
+                Reserve::Reserved(made(row.made)?)
             }
-            "moved" => return Ok(None),
-            outcome => return Err(statement.unexpected(outcome)),
-        };
-        Ok(Some(outcome))
+            Outcome::Replayed => Reserve::Replayed(made(row.made)?),
+            Outcome::KeyReused => Reserve::IdempotencyKeyReused,
+            Outcome::ItemNotFound => Reserve::ItemNotFound,
+            Outcome::InsufficientAvailability => {
+                self.scarce.set(item_id, true);
+                self.sold_out.set(item_id, available_quantity == 0);
+                let refusal = Reserve::InsufficientAvailability { available_quantity, requested_quantity };
+                RESERVE_BATCH.refuse_if_certain(in_doubt, refusal)?
+            }
+            Outcome::Moved => return Ok(None),
+        }))
     }
 }
 
 /// The calls as `reserve_batch.sql` reads them.
-fn written(members: &[Member<Reserves>]) -> String {
+fn written(calls: &[&Call]) -> String {
     #[derive(Serialize)]
     struct Written<'c> {
         reservation_id: Uuid,
@@ -253,7 +296,7 @@ fn written(members: &[Member<Reserves>]) -> String {
         idempotency_key: Option<&'c str>,
         idempotency_fingerprint: Option<String>,
     }
-    let calls = members.iter().map(|Member { call, .. }| Written {
+    let calls = calls.iter().map(|call| Written {
         reservation_id: call.reservation_id,
         customer_id: call.new_reservation.customer_id.as_str(),
         quantity: call.new_reservation.quantity.get(),

@@ -1,19 +1,21 @@
--- Hold units of one item for several customers, first come first served, exactly as so many calls of `reserve` would.
+-- Hold units of one item for one or several customers, first come first served: each call as if it came alone.
 --
 -- Parameters: item_id uuid; calls jsonb, in the order in which they came: reservation_id, customer_id, quantity,
 --             ttl_seconds, idempotency_key, idempotency_fingerprint, each as `reserve` takes it. No two calls have the
 --             same key.
--- Locks:      as `reserve` does: a place in the item's queue, then the item's row by its id, and only when the smallest
---             call looks able to succeed; then the lapsed holds it expires.
+-- Locks:      a place in the item's queue, then the item's row by its id, and only when the smallest call looks able to
+--             succeed; then the lapsed holds it expires, which no statement changes without the item's lock.
 -- Recheck:    `decision` reads the locked version of the item and the clock after the wait; `expired_holds` rechecks
 --             status and deadline on the newest version of each hold; `admitted_calls` shares out what they leave.
--- Outcomes:   one row a call, in their order, each as `reserve` would answer it. `moved`: refused, but the item changed
---             since the snapshot, or more holds have lapsed than one statement expires; the call is run again.
+-- Outcomes:   one row a call, in their order: key_reused, reserved, replayed, item_not_found, moved,
+--             insufficient_availability. `moved`: refused, but the item changed since the snapshot, which may miss a hold
+--             that has lapsed by now, or more holds have lapsed than one statement expires; the call is run again.
 
 with recursive request as materialized (
     select
         $1::uuid as item_id,
-        $2::jsonb as calls
+        $2::jsonb as calls,
+        200 as lapsed_hold_count_max
 ),
 
 calls as materialized (
@@ -84,7 +86,8 @@ reading as materialized (
     select clock_timestamp() as clock
 ),
 
--- Looked for only when the calls need their units, and 200 at most, as in `reserve`.
+-- Looked for only when the calls need their units. Each holds a unit at least, so `quantity` of them are enough; the
+-- maximum bounds the time the item stays locked.
 lapsed_holds as materialized (
     select reservations.id, reservations.quantity
     from stockhold.reservations
@@ -97,7 +100,11 @@ lapsed_holds as materialized (
     and reservations.status = 'PENDING'
     and reservations.expires_at <= (select clock from reading)
     order by reservations.expires_at, reservations.id
-    limit (select least(quantity, 200) from demand)
+    limit (
+        select least(demand.quantity, request.lapsed_hold_count_max)
+        from demand
+        cross join request
+    )
 ),
 
 lapsed_total as materialized (
@@ -115,7 +122,7 @@ promising_request as materialized (
     cross join seen_item
     cross join lapsed_total
     where demand.smallest_quantity <= seen_item.free_quantity + lapsed_total.quantity
-    or (demand.count > 0 and lapsed_total.count = 200)
+    or (demand.count > 0 and lapsed_total.count = request.lapsed_hold_count_max)
 ),
 
 queued_request as materialized (
@@ -126,11 +133,7 @@ queued_request as materialized (
 ),
 
 locked_item as materialized (
-    select
-        items.id,
-        items.version,
-        items.held_quantity,
-        items.total_quantity - items.held_quantity - items.confirmed_quantity as free_quantity
+    select items.*
     from stockhold.items
     where items.id = (select item_id from queued_request)
     for no key update
@@ -139,6 +142,7 @@ locked_item as materialized (
 decision as materialized (
     select
         locked_item.*,
+        locked_item.total_quantity - locked_item.held_quantity - locked_item.confirmed_quantity as free_quantity,
         clock_timestamp() as clock
     from locked_item
 ),
@@ -291,7 +295,7 @@ select
         when earlier_reservations.id is not null then 'replayed'
         when seen_item.id is null then 'item_not_found'
         when reserved.id is not null then 'reserved'
-        when decision.version <> seen_item.version or lapsed_total.count = 200 then 'moved'
+        when decision.version <> seen_item.version or lapsed_total.count = request.lapsed_hold_count_max then 'moved'
         else 'insufficient_availability'
     end as outcome,
     coalesce(reserved.id, earlier_reservations.id) as id,
@@ -306,7 +310,8 @@ select
         room.quantity - coalesce(sum(reserved.quantity) over (order by calls.position), 0)::bigint,
         seen_item.free_quantity + lapsed_total.quantity
     ) as available_quantity
-from calls
+from request
+cross join calls
 cross join lapsed_total
 cross join released
 left join earlier_reservations on earlier_reservations.position = calls.position

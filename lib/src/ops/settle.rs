@@ -1,4 +1,4 @@
-//! End holds, by confirm or cancel: a lone call by the verb's own statement, several by `settle_batch.sql`.
+//! End holds, by confirm or cancel: a lone call by `settle.sql`, several by `settle_batch.sql`.
 
 use std::sync::Arc;
 
@@ -7,8 +7,6 @@ use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Row};
 use uuid::Uuid;
 
-use super::cancel::CANCEL;
-use super::confirm::CONFIRM;
 use super::json_array;
 use crate::coalesce::{Coalesce, Member};
 use crate::db::Database;
@@ -16,6 +14,7 @@ use crate::error::Error;
 use crate::reservation::Reservation;
 use crate::statement::{Statement, Value};
 
+pub(super) const SETTLE: Statement = Statement { name: "settle", sql: include_str!("settle.sql") };
 const SETTLE_BATCH: Statement = Statement { name: "settle_batch", sql: include_str!("settle_batch.sql") };
 
 /// How a hold is to end.
@@ -33,25 +32,28 @@ pub(crate) struct Call {
     pub verb: Verb,
 }
 
-/// What became of it, in the statement's word, and the reservation as it stands.
-pub(crate) struct Settled {
-    pub outcome: String,
-    pub reservation: Reservation,
+/// The statements' word for what became of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub(crate) enum Outcome {
+    Confirmed,
+    Cancelled,
+    Expired,
+    AlreadyConfirmed,
+    AlreadyCancelled,
+    AlreadyExpired,
+    NotFound,
 }
 
-impl<'r> FromRow<'r, PgRow> for Settled {
-    fn from_row(row: &'r PgRow) -> Result<Self, sqlx::Error> {
-        Ok(Self { outcome: row.try_get("outcome")?, reservation: Reservation::from_row(row)? })
-    }
-}
-
-/// A row of `settle_batch.sql`, which has one for an unknown reservation too.
-struct Found(Option<Settled>);
+/// A row: what became of a call, and the reservation as it stands; none for an unknown reservation.
+struct Found(Option<(Outcome, Reservation)>);
 
 impl<'r> FromRow<'r, PgRow> for Found {
     fn from_row(row: &'r PgRow) -> Result<Self, sqlx::Error> {
-        let outcome: &str = row.try_get("outcome")?;
-        Ok(Self(if outcome == "not_found" { None } else { Some(Settled::from_row(row)?) }))
+        Ok(Self(match row.try_get("outcome")? {
+            Outcome::NotFound => None,
+            outcome => Some((outcome, Reservation::from_row(row)?)),
+        }))
     }
 }
 
@@ -64,15 +66,16 @@ impl Coalesce for Settlements {
     /// How the reservation's id ends.
     type Lane = u16;
     type Call = Call;
-    type Answer = Option<Settled>;
+    type Answer = Option<(Outcome, Reservation)>;
 
-    async fn send_alone(&self, _: u16, call: &Call) -> Result<Option<Settled>, Error> {
-        let statement = match call.verb {
-            Verb::Confirm => &CONFIRM,
-            Verb::Cancel => &CANCEL,
+    async fn send_alone(&self, _: u16, call: &Call) -> Result<Option<(Outcome, Reservation)>, Error> {
+        let verb = match call.verb {
+            Verb::Confirm => "confirm",
+            Verb::Cancel => "cancel",
         };
-        let answer = self.database.fetch(statement, &[Value::Uuid(call.reservation_id)]).await?;
-        statement.decode_first(&answer)
+        let values = [Value::Uuid(call.reservation_id), Value::Text(Some(verb.to_owned()))];
+        let answer = self.database.fetch(&SETTLE, &values).await?;
+        Ok(SETTLE.decode_first(&answer)?.and_then(|Found(settled)| settled))
     }
 
     async fn send_together(&self, _: u16, members: Vec<Member<Self>>) -> Result<(), (Error, Vec<Member<Self>>)> {

@@ -149,13 +149,17 @@ async fn a_call_on_an_idle_item_costs_one_round_trip(#[case] pooling: Pooling) {
     // The first of each kind is prepared, once a connection.
     let hold = reserved(inventory.reserve(new_reservation(item.id, 1, 600.0), None).await.unwrap());
     inventory.confirm(hold.id, Default::default()).await.unwrap();
+    let scarce = fixture.item(1).await;
+    inventory.reserve(new_reservation(scarce.id, 2, 600.0), None).await.unwrap();
     count();
     let hold = reserved(inventory.reserve(new_reservation(item.id, 1, 600.0), None).await.unwrap());
     assert_eq!(count(), 1, "reserve");
     inventory.confirm(hold.id, Default::default()).await.unwrap();
     assert_eq!(count(), 1, "confirm");
     inventory.reserve(new_reservation(item.id, 999, 600.0), None).await.unwrap();
-    assert_eq!(count(), 1, "a refusal");
+    assert_eq!(count(), 2, "the lean statement, then the general one, which refuses");
+    inventory.reserve(new_reservation(item.id, 999, 600.0), None).await.unwrap();
+    assert_eq!(count(), 1, "a refusal after a refusal");
     reserved(inventory.reserve(new_reservation(item.id, 1, 600.0), None).await.unwrap());
     assert_eq!(count(), 1, "reserve after a refusal of more than there was");
 }

@@ -1,16 +1,18 @@
--- Give a live hold's units back; a lapsed hold is recorded as EXPIRED instead.
+-- Confirm or cancel one hold: deduct its units for good, or give them back. A lapsed hold is recorded as EXPIRED instead.
 --
--- Parameters: reservation_id uuid.
--- Locks:      a place in the item's queue, as in `reserve`; then the hold's item by its id, then the hold by its id
---             alone, and only while the snapshot shows it PENDING. A state test inside a locking CTE would make a
---             refusal look like an absence.
--- Recheck:    `decision` reads the locked version of the hold, and the clock after both waits; a hold that ended or
---             lapsed while this statement waited is seen as it is now.
--- Outcomes:   no row when there is no such reservation; otherwise cancelled, expired, or already_<status> with the state
---             that stands. An ended reservation is never changed here, so a snapshot that shows one is not stale.
+-- Parameters: reservation_id uuid; verb text, confirm or cancel.
+-- Locks:      a place in the item's queue; then the hold's item by its id, then the hold by its id alone, and only while
+--             the snapshot shows it PENDING. A state test inside a locking CTE would make a refusal look like an absence.
+-- Recheck:    `decision` reads the locked version of the hold, and `reading` the clock after both waits; a hold that
+--             ended or lapsed while this statement waited is seen as it is now.
+-- Outcomes:   no row when there is no such reservation; otherwise confirmed, cancelled, expired, or already_<status> with
+--             the state that stands. An ended reservation is never changed here, so a snapshot that shows one is not
+--             stale.
 
 with request as materialized (
-    select $1::uuid as reservation_id
+    select
+        $1::uuid as reservation_id,
+        $2::text as verb
 ),
 
 seen_reservation as materialized (
@@ -43,19 +45,32 @@ locked_reservation as materialized (
     for no key update of reservations
 ),
 
+reading as materialized (
+    select clock_timestamp() as clock
+    from locked_reservation
+),
+
 decision as materialized (
     select
         locked_reservation.*,
-        clock_timestamp() as clock
+        reading.clock,
+        case
+            when locked_reservation.expires_at <= reading.clock then 'EXPIRED'
+            when request.verb = 'confirm' then 'CONFIRMED'
+            when request.verb = 'cancel' then 'CANCELLED'
+        end as next_status
     from locked_reservation
+    cross join reading
+    cross join request
 ),
 
 ended_reservation as (
     update stockhold.reservations
     set
-        status = case when decision.expires_at > decision.clock then 'CANCELLED' else 'EXPIRED' end,
-        cancelled_at = case when decision.expires_at > decision.clock then decision.clock end,
-        expired_at = case when decision.expires_at > decision.clock then null else decision.expires_at end
+        status = decision.next_status,
+        confirmed_at = case when decision.next_status = 'CONFIRMED' then decision.clock end,
+        cancelled_at = case when decision.next_status = 'CANCELLED' then decision.clock end,
+        expired_at = case when decision.next_status = 'EXPIRED' then decision.expires_at end
     from decision
     where reservations.id = decision.id
     and decision.status = 'PENDING'
@@ -66,6 +81,8 @@ updated_item as (
     update stockhold.items
     set
         held_quantity = locked_item.held_quantity - ended_reservation.quantity,
+        confirmed_quantity = locked_item.confirmed_quantity
+            + case when ended_reservation.status = 'CONFIRMED' then ended_reservation.quantity else 0 end,
         version = locked_item.version + 1,
         updated_at = decision.clock
     from locked_item
