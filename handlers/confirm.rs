@@ -1,10 +1,10 @@
-//! `POST /v1/reservations/{id}/confirm`: deduct held units for good.
+//! `POST /v1/reservations/{id}/confirm`: deduct a held reservation's units for good; safe to repeat.
 
 use std::process::ExitCode;
 
-use stockhold::http::endpoints;
+use stockhold::http::endpoints::confirm;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    stockhold_handlers::run([&endpoints::CONFIRM]).await
+    stockhold_handlers::run([&confirm::ENDPOINT]).await
 }

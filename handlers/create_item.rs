@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use stockhold::http::endpoints;
+use stockhold::http::endpoints::create_item;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    stockhold_handlers::run([&endpoints::CREATE_ITEM]).await
+    stockhold_handlers::run([&create_item::ENDPOINT]).await
 }

@@ -1,10 +1,10 @@
-//! `POST /v1/maintenance/expire-reservations`: record lapsed holds as EXPIRED; `GET` for the platform's cron.
+//! `POST /v1/maintenance/expire-reservations`: record lapsed holds as EXPIRED and give their units back; safe to repeat.
 
 use std::process::ExitCode;
 
-use stockhold::http::endpoints;
+use stockhold::http::endpoints::expire;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    stockhold_handlers::run([&endpoints::EXPIRE]).await
+    stockhold_handlers::run([&expire::ENDPOINT]).await
 }

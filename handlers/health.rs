@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use stockhold::http::endpoints;
+use stockhold::http::endpoints::health;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    stockhold_handlers::run([&endpoints::HEALTH]).await
+    stockhold_handlers::run([&health::ENDPOINT]).await
 }

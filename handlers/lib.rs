@@ -1,4 +1,4 @@
-//! What every function file runs: one endpoint behind Vercel's runtime, or AWS Lambda's where that is the host.
+//! What every function file runs: its endpoints behind Vercel's runtime, or AWS Lambda's where that is the host.
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -6,8 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use stockhold::http::endpoints::Endpoint;
-use stockhold::http::{Access, Service, router};
+use stockhold::http::{Access, Endpoint, Service, router};
 use stockhold::{Config, Inventory};
 use tower::ServiceExt;
 use tracing_subscriber::EnvFilter;

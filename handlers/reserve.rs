@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use stockhold::http::endpoints;
+use stockhold::http::endpoints::reserve;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    stockhold_handlers::run([&endpoints::RESERVE]).await
+    stockhold_handlers::run([&reserve::ENDPOINT]).await
 }

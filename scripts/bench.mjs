@@ -26,7 +26,7 @@ export async function main(args) {
         return bench(programs, args, {});
     }
     const { adminUrl, rest } = await databaseServer(args);
-    const programs = await build(['serve', 'openapi', 'get_item', 'hot_item', 'stockhold-bench']);
+    const programs = await build(['serve', 'others', 'get_item', 'hot_item', 'stockhold-bench']);
     const express = await expressService();
     return benchOnDatabase(programs, adminUrl, rest, express ? ['--express', express] : []);
 }
@@ -42,7 +42,7 @@ export async function benchOnDatabase(programs, adminUrl, args, more = []) {
     const rustc = spawnSync('rustc', ['--version'], { encoding: 'utf8' }).stdout?.split(' ')[1] ?? 'unknown';
     const given = [
         ...['--serve', programs.serve, '--log-dir', folder],
-        ...(programs.openapi ? ['--functions', dirname(programs.openapi)] : []),
+        ...(programs.others ? ['--functions', dirname(programs.others)] : []),
         ...(programs.hot_item ? ['--library', programs.hot_item] : []),
         ...['--about', `node=${process.versions.node}`, '--about', `rustc=${rustc}`],
     ];

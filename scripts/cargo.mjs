@@ -14,7 +14,7 @@ export const PROJECT = fileURLToPath(new URL('..', import.meta.url));
 
 const PACKAGES = {
     serve: 'stockhold-handlers',
-    openapi: 'stockhold-handlers',
+    others: 'stockhold-handlers',
     get_item: 'stockhold-handlers',
     hot_item: 'stockhold',
     'stockhold-harness': 'stockhold-harness',

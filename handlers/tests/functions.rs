@@ -1,122 +1,24 @@
-//! The function files as they are deployed: one set of names everywhere, and every binary answers its route, started on
-//! its own against a real database, behind Vercel's runtime and behind AWS Lambda's.
+//! The function files as they are deployed: each a process of its own against a real database, behind Vercel's runtime and
+//! the routes of `vercel.json`, and behind AWS Lambda's.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 #[path = "../../lib/tests/common/mod.rs"]
 mod common;
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use reqwest::{Client, Method, Response};
+use regex::Regex;
+use reqwest::{Client, Method};
 use rstest::rstest;
 use serde_json::{Value, json};
-use stockhold::http::routes::ROUTES;
+use stockhold::http::Access;
+use stockhold::http::endpoints::{self, ENDPOINTS};
 
 use common::Fixture;
-
-fn vercel() -> Value {
-    serde_json::from_str(include_str!("../../vercel.json")).unwrap()
-}
-
-fn operations() -> BTreeSet<String> {
-    ROUTES.iter().map(|route| route.operation.to_owned()).collect()
-}
-
-/// The function files, without what they share and without the one that runs all routes.
-fn function_files() -> BTreeSet<String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    names
-        .filter_map(|name| name.strip_suffix(".rs").map(str::to_owned))
-        .filter(|name| name != "lib" && name != "serve")
-        .collect()
-}
-
-#[test]
-fn vercel_json_the_function_files_and_the_routes_name_the_same_set() {
-    let mut expected = operations();
-    expected.insert("not_found".to_owned());
-    assert_eq!(function_files(), expected);
-
-    let manifest = include_str!("../Cargo.toml");
-    let binaries: BTreeSet<String> = manifest
-        .lines()
-        .filter_map(|line| line.strip_prefix("path = \"")?.strip_suffix(".rs\"").map(str::to_owned))
-        .filter(|name| name != "lib" && name != "serve")
-        .collect();
-    assert_eq!(binaries, expected, "Cargo.toml");
-
-    let name = |value: &Value| {
-        let path = value.as_str().unwrap().trim_start_matches('/');
-        path.strip_prefix("handlers/").unwrap().strip_suffix(".rs").unwrap().to_owned()
-    };
-    let vercel = vercel();
-    let built: BTreeSet<String> =
-        vercel["builds"].as_array().unwrap().iter().map(|build| name(&build["src"])).collect();
-    let routed: BTreeSet<String> =
-        vercel["routes"].as_array().unwrap().iter().map(|route| name(&route["dest"])).collect();
-    assert_eq!(built, expected, "builds");
-    assert_eq!(routed, expected, "routes");
-}
-
-/// What the platform's router does: the first route that fits the path and the method.
-fn routed(method: &str, path: &str) -> String {
-    let vercel = vercel();
-    let fits = |route: &&Value| {
-        let source = route["src"].as_str().unwrap();
-        let methods = route["methods"].as_array();
-        let segments = source.trim_start_matches('^').trim_end_matches('$').replace("\\.", ".");
-        let optional = segments.strip_suffix("(/[^/]+)?");
-        let pattern = optional.unwrap_or(&segments);
-        let matches = |pattern: &str| {
-            let pattern = pattern.replace("[^/]+", "*");
-            let (mine, theirs): (Vec<_>, Vec<_>) = (pattern.split('/').collect(), path.split('/').collect());
-            mine.len() == theirs.len() && mine.iter().zip(&theirs).all(|(m, t)| m == t || *m == "*" && !t.is_empty())
-        };
-        let path_fits =
-            pattern == "/.*" || matches(pattern) || optional.is_some() && matches(&format!("{pattern}/[^/]+"));
-        path_fits && methods.is_none_or(|methods| methods.iter().any(|allowed| allowed == method))
-    };
-    vercel["routes"].as_array().unwrap().iter().find(fits).unwrap()["dest"].as_str().unwrap().to_owned()
-}
-
-#[test]
-fn vercel_json_sends_each_method_and_path_to_its_function() {
-    for route in ROUTES {
-        let path = route.path.replace("{id}", "0197f3a0-5b1c-7cc2-9d3e-6a1f0c2b4d5e");
-        for method in route.methods {
-            assert_eq!(routed(method, &path), format!("/handlers/{}.rs", route.operation), "{method} {path}");
-        }
-        // Where GET is not alone it changes something, and HEAD must not.
-        let reads = route.methods == ["GET"];
-        let head = if reads { routed("GET", &path) } else { "/handlers/not_found.rs".to_owned() };
-        assert_eq!(routed("HEAD", &path), head, "{path}");
-        assert_eq!(routed("DELETE", &path), "/handlers/not_found.rs", "{path}");
-        assert_eq!(routed(route.methods[0], &format!("{path}/more/still")), "/handlers/not_found.rs");
-    }
-    assert_eq!(routed("GET", "/docs/swagger-ui.css"), "/handlers/docs.rs");
-    assert_eq!(routed("GET", "/"), "/handlers/not_found.rs");
-}
-
-#[test]
-fn the_cron_calls_the_sweep() {
-    let crons = vercel()["crons"].clone();
-    assert_eq!(crons[0]["path"], "/v1/maintenance/expire-reservations");
-    assert_eq!(crons.as_array().unwrap().len(), 1);
-}
-
-#[test]
-fn a_function_file_has_15_lines_at_most() {
-    for name in function_files() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("{name}.rs"));
-        let line_count = std::fs::read_to_string(path).unwrap().lines().count();
-        assert!(line_count <= 15, "{name}.rs has {line_count}");
-    }
-}
 
 /// A function's process, ended with this value.
 struct Function {
@@ -131,23 +33,9 @@ impl Drop for Function {
     }
 }
 
-fn binary(operation: &str) -> &'static str {
-    match operation {
-        "create_item" => env!("CARGO_BIN_EXE_create_item"),
-        "get_item" => env!("CARGO_BIN_EXE_get_item"),
-        "reserve" => env!("CARGO_BIN_EXE_reserve"),
-        "confirm" => env!("CARGO_BIN_EXE_confirm"),
-        "cancel" => env!("CARGO_BIN_EXE_cancel"),
-        "expire" => env!("CARGO_BIN_EXE_expire"),
-        "get_reservation" => env!("CARGO_BIN_EXE_get_reservation"),
-        "get_ledger" => env!("CARGO_BIN_EXE_get_ledger"),
-        "audit" => env!("CARGO_BIN_EXE_audit"),
-        "health" => env!("CARGO_BIN_EXE_health"),
-        "openapi" => env!("CARGO_BIN_EXE_openapi"),
-        "docs" => env!("CARGO_BIN_EXE_docs"),
-        "not_found" => env!("CARGO_BIN_EXE_not_found"),
-        other => panic!("no binary for {other}"),
-    }
+/// Cargo builds the binaries of this crate into one folder.
+fn binary(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_BIN_EXE_serve")).with_file_name(format!("{name}{}", std::env::consts::EXE_SUFFIX))
 }
 
 fn command(operation: &str, database_url: &str) -> Command {
@@ -176,65 +64,127 @@ fn client() -> Client {
     Client::builder().no_proxy().build().unwrap()
 }
 
-async fn call(function: &Function, method: Method, path: &str, body: Option<Value>) -> Response {
-    let mut request = client().request(method, format!("{}{path}", function.url));
-    if let Some(body) = body {
-        request = request.json(&body);
+/// What the platform's router does with a call: the first route that fits its path and method names the function or the file.
+struct Gateway {
+    routes: Vec<Value>,
+    functions: BTreeMap<String, Function>,
+}
+
+impl Gateway {
+    async fn new(vercel: &str, database_url: &str) -> Self {
+        let vercel: Value = serde_json::from_str(vercel).unwrap();
+        let mut functions = BTreeMap::new();
+        for build in vercel["builds"].as_array().unwrap() {
+            if let Some(name) = build["src"].as_str().unwrap().strip_suffix(".rs") {
+                let name = name.strip_prefix("handlers/").unwrap();
+                functions.insert(format!("/handlers/{name}.rs"), start(name, database_url).await);
+            }
+        }
+        Self { routes: vercel["routes"].as_array().unwrap().clone(), functions }
     }
-    request.send().await.unwrap()
+
+    fn route(&self, method: &Method, path: &str) -> &Value {
+        let fits = |route: &&Value| {
+            let path_fits = Regex::new(route["src"].as_str().unwrap()).unwrap().is_match(path);
+            let methods = route["methods"].as_array();
+            path_fits && methods.is_none_or(|methods| methods.iter().any(|allowed| allowed == method.as_str()))
+        };
+        self.routes.iter().find(fits).unwrap()
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
+        let route = self.route(&method, path.split('?').next().unwrap());
+        let target = route["dest"].as_str().unwrap();
+        let Some(function) = self.functions.get(target) else {
+            let file = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join(&target[1..]);
+            let body = std::fs::read(file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            let status = route["status"].as_u64().unwrap_or(200) as u16;
+            return Answer { target: target.to_owned(), status, allow: None, body: body.unwrap_or_default() };
+        };
+        let mut request = client().request(method, format!("{}{path}", function.url));
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let response = request.send().await.unwrap();
+        assert!(response.headers().contains_key("x-request-id"), "{path}");
+        Answer {
+            target: target.to_owned(),
+            status: response.status().as_u16(),
+            allow: response.headers().get("allow").map(|allow| allow.to_str().unwrap().to_owned()),
+            body: response.json().await.unwrap_or_default(),
+        }
+    }
+}
+
+struct Answer {
+    target: String,
+    status: u16,
+    allow: Option<String>,
+    body: Value,
 }
 
 #[rstest]
-#[case("create_item", Method::POST, "/v1/items", 201)]
-#[case("get_item", Method::GET, "/v1/items/ITEM", 200)]
-#[case("reserve", Method::POST, "/v1/reservations", 201)]
-#[case("confirm", Method::POST, "/v1/reservations/HOLD/confirm", 200)]
-#[case("cancel", Method::POST, "/v1/reservations/HOLD/cancel", 200)]
-#[case("expire", Method::POST, "/v1/maintenance/expire-reservations", 200)]
-#[case("get_reservation", Method::GET, "/v1/reservations/HOLD", 200)]
-#[case("get_ledger", Method::GET, "/v1/items/ITEM/ledger", 200)]
-#[case("audit", Method::GET, "/v1/items/ITEM/audit", 200)]
-#[case("health", Method::GET, "/v1/health", 200)]
-#[case("openapi", Method::GET, "/openapi.json", 200)]
-#[case("docs", Method::GET, "/docs", 200)]
-#[case("not_found", Method::GET, "/v1/nothing", 404)]
+#[case::free(include_str!("../../vercel.json"))]
+#[case::pro(include_str!("../../vercel.pro.json"))]
 #[tokio::test]
-async fn a_function_answers_its_route_and_no_other(
-    #[case] operation: &str,
-    #[case] method: Method,
-    #[case] path: &str,
-    #[case] status: u16,
-) {
+async fn both_deployments_serve_the_same_answers(#[case] vercel: &str) {
     let fixture = Fixture::new().await;
-    let item = fixture.item(5).await;
-    let hold = fixture.hold(item.id, 1, 600.0).await;
-    let function = start(operation, &fixture.url).await;
-    let path = path.replace("ITEM", &item.id.to_string()).replace("HOLD", &hold.id.to_string());
-    let body = match operation {
-        "create_item" => Some(json!({ "name": "Ticket", "initial_quantity": 5 })),
-        "reserve" => Some(json!({ "item_id": item.id, "customer_id": "customer", "quantity": 1 })),
-        _ => None,
-    };
-    let answer = call(&function, method, &path, body).await;
-    assert_eq!(answer.status(), status, "{operation}");
-    assert!(answer.headers().contains_key("x-request-id"));
+    let gateway = Gateway::new(vercel, &fixture.url).await;
+    let post = async |path: &str, body: Value| gateway.call(Method::POST, path, Some(body)).await;
 
-    let other = if operation == "health" { "/v1/items" } else { "/v1/health" };
-    let refused = call(&function, Method::DELETE, other, None).await;
-    assert_eq!(refused.status(), 405, "{operation} answers {other}");
-    let allow = refused.headers()["allow"].to_str().unwrap().to_owned();
-    assert_eq!(allow, if operation == "health" { "POST" } else { "GET, HEAD" });
-    let unknown = call(&function, Method::GET, "/elsewhere", None).await;
-    let problem: Value = unknown.json().await.unwrap();
-    assert_eq!(problem["code"], "route_not_found");
+    let item = post("/v1/items", json!({ "name": "Ticket", "initial_quantity": 3 })).await;
+    assert_eq!(item.status, 201);
+    let item = item.body["id"].as_str().unwrap().to_owned();
+    let hold = |quantity: i64| json!({ "item_id": item, "customer_id": "customer", "quantity": quantity });
+    let mut holds = Vec::new();
+    for _ in 0..2 {
+        let made = post("/v1/reservations", hold(1)).await;
+        assert_eq!(made.status, 201);
+        holds.push(format!("/v1/reservations/{}", made.body["id"].as_str().unwrap()));
+    }
+    let id = "0197f3a0-5b1c-7cc2-9d3e-6a1f0c2b4d5e";
+    let [sold, given_back] = [&holds[0], &holds[1]];
+    for (method, path, status, code) in [
+        (Method::POST, format!("{sold}/confirm"), 200, None),
+        (Method::POST, format!("{given_back}/cancel"), 200, None),
+        (Method::POST, format!("{given_back}/confirm"), 409, Some("reservation_cancelled")),
+        (Method::POST, "/v1/maintenance/expire-reservations".to_owned(), 200, None),
+        (Method::GET, "/v1/maintenance/expire-reservations".to_owned(), 405, Some("method_not_allowed")),
+        (Method::GET, format!("/v1/items/{item}"), 200, None),
+        (Method::HEAD, format!("/v1/items/{item}"), 200, None),
+        (Method::GET, format!("/v1/items/{id}"), 404, Some("item_not_found")),
+        (Method::GET, "/v1/items/7".to_owned(), 400, Some("malformed_id")),
+        (Method::GET, format!("/v1/items/{item}/ledger?limit=2"), 200, None),
+        (Method::GET, format!("/v1/items/{item}/audit"), 200, None),
+        (Method::GET, sold.clone(), 200, None),
+        (Method::GET, "/v1/health".to_owned(), 200, None),
+        (Method::GET, "/openapi.json".to_owned(), 200, None),
+        (Method::GET, "/docs".to_owned(), 200, None),
+        (Method::GET, "/docs/nothing".to_owned(), 404, Some("route_not_found")),
+        (Method::GET, "/".to_owned(), 404, Some("route_not_found")),
+        (Method::GET, format!("/v1/items/{item}/"), 404, Some("route_not_found")),
+    ] {
+        let answer = gateway.call(method.clone(), &path, None).await;
+        assert_eq!((answer.status, answer.body["code"].as_str()), (status, code), "{method} {path}");
+    }
+    let refused = post("/v1/reservations", hold(3)).await;
+    assert_eq!((refused.status, &refused.body["available_quantity"]), (409, &json!(2)));
 }
 
-#[test]
-fn every_function_has_a_binary() {
-    let mut expected = operations();
-    expected.insert("not_found".to_owned());
-    for operation in expected {
-        assert!(Path::new(binary(&operation)).exists());
+/// The function of a path answers every method that it has not, with the methods of all functions at that path.
+#[tokio::test]
+async fn every_path_reaches_its_function_whatever_the_method() {
+    let fixture = Fixture::new().await;
+    let gateway = Gateway::new(include_str!("../../vercel.pro.json"), &fixture.url).await;
+    for endpoint in ENDPOINTS.iter().filter(|endpoint| endpoint.function != stockhold::http::Function::Static) {
+        let path = endpoint.path.replace("{id}", "0197f3a0-5b1c-7cc2-9d3e-6a1f0c2b4d5e");
+        for method in endpoint.methods {
+            let target = &gateway.route(&method.parse().unwrap(), &path)["dest"];
+            assert_eq!(target, &format!("/handlers/{}.rs", endpoint.operation), "{method} {path}");
+        }
+        let refused = gateway.call(Method::DELETE, &path, None).await;
+        let allowed = endpoints::allowed_methods(&path, &Access::default()).join(", ");
+        assert_eq!((refused.status, refused.allow), (405, Some(allowed)), "{path} by {}", refused.target);
     }
 }
 
@@ -315,8 +265,7 @@ async fn a_process_that_cannot_work_says_so_in_one_line(
     #[case] database_url: &str,
     #[case] message: &str,
 ) {
-    let binary = if name == "serve" { env!("CARGO_BIN_EXE_serve") } else { binary(name) };
-    let output = tokio::process::Command::new(binary)
+    let output = tokio::process::Command::new(binary(name))
         .env("DATABASE_URL", database_url)
         .env_remove("AWS_LAMBDA_RUNTIME_API")
         .kill_on_drop(true)

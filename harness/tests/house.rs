@@ -1,5 +1,5 @@
-//! The floor plan of this crate, read from its `use` lines: rooms import downward only, no file imports one that imports
-//! it, and what checks a history needs no runtime, no HTTP and no database.
+//! The floor plan, read from the `use` lines of this crate and of the library: rooms import downward only, no file imports
+//! one that imports it, and what checks a history needs no runtime, no HTTP and no database.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use std::{
@@ -8,13 +8,15 @@ use std::{
     path::Path,
 };
 
+use rstest::rstest;
+
 /// Each imports only from those behind it.
 const ROOMS: [&str; 8] = ["commands", "report", "drive", "database", "target", "control", "check", "history"];
 
-/// The files of `src`, by their path as a module, each with what it imports from this crate.
-fn imports() -> BTreeMap<String, BTreeSet<String>> {
+/// The files of a crate's `src`, by their path as a module, each with what it imports from its crate.
+fn imports(folder: &str) -> BTreeMap<String, BTreeSet<String>> {
     let mut files = BTreeMap::new();
-    read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), "", &mut files);
+    read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), "", &mut files);
     files.remove("lib");
     files.remove("main");
     let known: BTreeSet<String> = files.keys().cloned().collect();
@@ -100,7 +102,7 @@ fn the_use_lines_are_read_as_they_are_meant() {
 #[test]
 fn rooms_import_downward_only() {
     let place = |file: &str| ROOMS.iter().position(|room| file.split("::").next() == Some(room));
-    for (file, imported) in imports() {
+    for (file, imported) in imports("src") {
         let own = place(&file).unwrap_or_else(|| panic!("{file} stands in no room"));
         for other in imported {
             assert!(place(&other).unwrap() >= own, "{file} imports {other}, which stands above it");
@@ -108,9 +110,11 @@ fn rooms_import_downward_only() {
     }
 }
 
-#[test]
-fn no_file_imports_one_that_imports_it() {
-    let imports = imports();
+#[rstest]
+#[case::harness("src")]
+#[case::library("../lib/src")]
+fn no_file_imports_one_that_imports_it(#[case] folder: &str) {
+    let imports = imports(folder);
     for start in imports.keys() {
         let mut reached: BTreeSet<&String> = BTreeSet::new();
         let mut next: Vec<(&String, Vec<&String>)> =

@@ -26,14 +26,29 @@ integer! {
 /// Arrays and objects in each other, at most.
 const METADATA_DEPTH_MAX: usize = 32;
 
-/// The shop's own data about an item: a JSON object, without U+0000 anywhere, no member twice, nested 32 deep at most. Every
-/// number keeps its digits.
+/// The longest metadata, in bytes of its shortest form.
+const METADATA_BYTES_MAX: usize = 16 * 1024;
+
+/// The shop's own data about an item: a JSON object of 16 KiB at most, no member twice, nested 32 deep at most. Every number
+/// keeps its digits.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(try_from = "Box<RawValue>")]
-pub struct Metadata(
-    #[cfg_attr(feature = "http", schemars(with = "serde_json::Map<String, serde_json::Value>"))] Box<RawValue>,
-);
+pub struct Metadata(Box<RawValue>);
+
+#[cfg(feature = "http")]
+impl schemars::JsonSchema for Metadata {
+    fn schema_name() -> String {
+        "Metadata".to_owned()
+    }
+
+    fn is_referenceable() -> bool {
+        false
+    }
+
+    fn json_schema(generator: &mut schemars::r#gen::SchemaGenerator) -> schemars::schema::Schema {
+        serde_json::Map::<String, serde_json::Value>::json_schema(generator)
+    }
+}
 
 impl Metadata {
     /// The object as JSON.
@@ -63,6 +78,9 @@ impl TryFrom<Box<RawValue>> for Metadata {
             return Err("must be an object".to_owned());
         }
         let text = canonical(json.get(), METADATA_DEPTH_MAX)?;
+        if text.len() > METADATA_BYTES_MAX {
+            return Err(format!("must have {METADATA_BYTES_MAX} bytes at most, has {}", text.len()));
+        }
         RawValue::from_string(text).map(Self).map_err(|error| error.to_string())
     }
 }

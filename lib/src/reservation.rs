@@ -58,6 +58,10 @@ impl schemars::JsonSchema for TimeToLive {
         "TimeToLive".to_owned()
     }
 
+    fn is_referenceable() -> bool {
+        false
+    }
+
     fn json_schema(_: &mut schemars::r#gen::SchemaGenerator) -> schemars::schema::Schema {
         crate::text::number_schema(
             schemars::schema::InstanceType::Number,

@@ -38,6 +38,11 @@ macro_rules! text {
                 stringify!($name).to_owned()
             }
 
+            // In place, because `nullable` beside a reference says nothing (OpenAPI 3.0.3, 4.7.24).
+            fn is_referenceable() -> bool {
+                false
+            }
+
             fn json_schema(_: &mut schemars::r#gen::SchemaGenerator) -> schemars::schema::Schema {
                 crate::text::text_schema()
             }
@@ -83,6 +88,11 @@ macro_rules! integer {
                 stringify!($name).to_owned()
             }
 
+            // In place, because `nullable` beside a reference says nothing (OpenAPI 3.0.3, 4.7.24).
+            fn is_referenceable() -> bool {
+                false
+            }
+
             fn json_schema(_: &mut schemars::r#gen::SchemaGenerator) -> schemars::schema::Schema {
                 crate::text::number_schema(
                     schemars::schema::InstanceType::Integer,
@@ -120,7 +130,7 @@ pub(crate) fn text_schema() -> schemars::schema::Schema {
         string: Some(Box::new(StringValidation {
             min_length: Some(1),
             max_length: Some(LENGTH_MAX as u32),
-            pattern: Some(r"\S".to_owned()),
+            pattern: Some(r"^[^\u0000]*[^\s\u0000][^\u0000]*$".to_owned()),
         })),
         ..SchemaObject::default()
     }

@@ -19,6 +19,8 @@ pub async fn measure(
         environment: vec![("DATABASE_URL".to_owned(), database_url.to_owned())],
         port_variable: "VERCEL_DEV_PORT",
         ready_path: path.to_owned(),
+        // A path that the function has not is answered without the database.
+        ready_status: if with_database { 200 } else { 404 },
         poll: Duration::from_millis(1),
         log: None,
     };

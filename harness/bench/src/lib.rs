@@ -82,7 +82,7 @@ pub struct Options {
     /// The service's program.
     #[arg(long, value_name = "PROGRAM")]
     pub serve: PathBuf,
-    /// Where the function binaries `openapi` and `get_item` are; without it no cold start is measured.
+    /// Where the function binaries `others` and `get_item` are; without it no cold start is measured.
     #[arg(long, value_name = "DIR")]
     pub functions: Option<PathBuf>,
     /// The example `hot_item` of the library; without it the library is not measured alone.

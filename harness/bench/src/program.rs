@@ -32,8 +32,10 @@ pub struct Launch {
     pub environment: Vec<(String, String)>,
     /// The variable that tells it where to listen.
     pub port_variable: &'static str,
-    /// A path that it answers with 200 when it is ready.
+    /// A path that it answers when it is ready, and the status.
     pub ready_path: String,
+    /// See `ready_path`.
+    pub ready_status: u16,
     /// How often it is asked.
     pub poll: Duration,
     /// Where its output goes; nowhere without one.
@@ -54,6 +56,7 @@ impl Launch {
             environment: environment.map(|(name, value)| (name.to_owned(), value)).to_vec(),
             port_variable: "PORT",
             ready_path: "/v1/health".to_owned(),
+            ready_status: 200,
             poll: Duration::from_millis(20),
             log,
         }
@@ -85,7 +88,7 @@ impl Launch {
         let request = program.origin.request("GET", &self.ready_path, &[], None);
         while started.elapsed() < READY_MAX {
             // A port that nobody listens on refuses at once.
-            if is_ready(&program.origin, &request).await {
+            if is_ready(&program.origin, &request, self.ready_status).await {
                 return Ok((program, started.elapsed()));
             }
             if let Ok(Some(status)) = program.process.try_wait() {
@@ -122,9 +125,9 @@ impl Drop for Program {
     }
 }
 
-async fn is_ready(origin: &Origin, request: &[u8]) -> bool {
+async fn is_ready(origin: &Origin, request: &[u8], status: u16) -> bool {
     let ask = async { Connection::open(origin).await?.exchange(request).await };
-    matches!(tokio::time::timeout(ANSWER_MAX, ask).await, Ok(Ok(response)) if response.status == 200)
+    matches!(tokio::time::timeout(ANSWER_MAX, ask).await, Ok(Ok(response)) if response.status == status)
 }
 
 fn free_port() -> std::io::Result<u16> {

@@ -102,6 +102,7 @@ pub(super) async fn express(bench: &mut Bench<'_>) -> Result<(), String> {
         ],
         port_variable: "PORT",
         ready_path: "/health".to_owned(),
+        ready_status: 200,
         poll: Duration::from_millis(20),
         log: options.log_dir.as_ref().map(|directory| directory.join("bench-express.log")),
     };

@@ -266,7 +266,8 @@ impl Gatehouse {
             let behind: BTreeSet<i32> = behind.chain(&pids[place + 1..]).copied().collect();
             let granted = std::time::Instant::now();
             loop {
-                let left = |index: &usize| calls[*index].gate == place && !calls[*index].pids.is_empty() && !is_back(*index);
+                let left =
+                    |index: &usize| calls[*index].gate == place && !calls[*index].pids.is_empty() && !is_back(*index);
                 let left: Vec<usize> = (0..calls.len()).filter(left).collect();
                 if left.is_empty() || granted.elapsed() > ARRIVAL_MAX {
                     break;

@@ -5,7 +5,17 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
 use super::problem::{Code, Problem};
-use super::routes::AccessRule;
+
+/// Who may call an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessRule {
+    /// Anybody.
+    Open,
+    /// A caller with an API key, where there are any.
+    ApiKey,
+    /// A caller with an API key or the cron secret, where there are any.
+    Maintenance,
+}
 
 /// The tokens, as digests: a comparison takes as long for a short token as for a long one.
 #[derive(Clone, Default)]
@@ -40,16 +50,21 @@ impl Access {
         self.cron_secret.is_some()
     }
 
+    /// Whether a call under this rule needs a token.
+    pub fn needs_token(&self, rule: AccessRule) -> bool {
+        match rule {
+            AccessRule::Open => false,
+            AccessRule::ApiKey => !self.api_keys.is_empty(),
+            AccessRule::Maintenance => !self.api_keys.is_empty() || self.cron_secret.is_some(),
+        }
+    }
+
     /// Refuses a call that lacks a token it needs.
     pub fn check(&self, rule: AccessRule, headers: &HeaderMap) -> Result<(), Problem> {
-        let cron_secret = match rule {
-            AccessRule::Open => return Ok(()),
-            AccessRule::ApiKey => None,
-            AccessRule::Maintenance => self.cron_secret.as_ref(),
-        };
-        if self.api_keys.is_empty() && cron_secret.is_none() {
+        if !self.needs_token(rule) {
             return Ok(());
         }
+        let cron_secret = self.cron_secret.as_ref().filter(|_| rule == AccessRule::Maintenance);
         let token = headers
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok())

@@ -1,12 +1,15 @@
-//! The HTTP API: `routes` says where, `endpoints` what, `problem` how it is refused; this file is what every call shares.
+//! The HTTP API: `endpoints` says where and what, `problem` how it is refused; this file is what every call shares.
 
 mod access;
-mod docs;
+mod answer;
+mod description;
+mod endpoint;
 pub mod endpoints;
+mod example;
 mod openapi;
 pub mod problem;
 mod request;
-pub mod routes;
+mod service;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,84 +17,64 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
 
-pub use access::Access;
+pub use access::{Access, AccessRule};
+pub use endpoint::{Endpoint, Function};
 pub use openapi::document as openapi_document;
+pub use service::Service;
 
 use crate::db::with_database_time;
 use crate::inventory::Inventory;
-use endpoints::Endpoint;
+use endpoints::allowed_methods;
 use problem::{Code, Problem};
-use routes::Route;
-
-/// What every endpoint works with.
-#[derive(Clone)]
-pub struct Service {
-    inventory: Inventory,
-    access: Arc<Access>,
-}
 
 impl Service {
     /// An inventory and who may use it.
     pub fn new(inventory: Inventory, access: Access) -> Self {
-        if access.is_open() {
-            tracing::warn!("API_KEYS is not set: anybody who can reach this service may use it");
-        }
-        Self { inventory, access: Arc::new(access) }
+        Self::with_document(inventory, access, openapi_document)
     }
 }
 
 /// Answers the given endpoints, and everything else with 404 or 405.
-pub fn router<'e>(service: Service, endpoints: impl IntoIterator<Item = &'e Endpoint>) -> Router {
+pub fn router(service: Service, endpoints: impl IntoIterator<Item = &'static Endpoint>) -> Router {
     let mut router = Router::new();
     for endpoint in endpoints {
-        let guard = Guard { service: service.clone(), route: endpoint.route };
+        let guard = (service.access.clone(), endpoint);
         let methods = (endpoint.handlers)().route_layer(middleware::from_fn_with_state(guard, authorize));
-        router = router.route(endpoint.route.path, methods);
-        if endpoint.route == &routes::DOCS {
-            router = router.route("/docs/{file}", docs::assets());
-        }
+        router = router.route(endpoint.path, methods);
     }
-    router.fallback(unknown).method_not_allowed_fallback(unknown).with_state(service).layer(middleware::from_fn(answer))
+    let access = service.access.clone();
+    let unknown = async move |request: Request| unknown(&request, &access);
+    router
+        .fallback(unknown.clone())
+        .method_not_allowed_fallback(unknown)
+        .with_state(service)
+        .layer(middleware::from_fn(answer))
 }
 
-#[derive(Clone)]
-struct Guard {
-    service: Service,
-    route: &'static Route,
-}
-
-async fn authorize(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    // Without a secret of its own, maintenance is no business of a link that somebody follows.
-    if guard.route == &routes::EXPIRE && request.method() != Method::POST && !guard.service.access.has_cron_secret() {
-        return method_not_allowed("POST").into_response();
+async fn authorize(
+    State((access, endpoint)): State<(Arc<Access>, &'static Endpoint)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if !endpoint.answers(request.method().as_str(), &access) {
+        return unknown(&request, &access).into_response();
     }
-    // A safe method changes nothing (RFC 9110, 9.2.1), and the cron's GET does.
-    if guard.route == &routes::EXPIRE && request.method() == Method::HEAD {
-        return method_not_allowed("POST, GET").into_response();
-    }
-    match guard.service.access.check(guard.route.access, request.headers()) {
+    match access.check(endpoint.access, request.headers()) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }
 }
 
-async fn unknown(request: Request) -> Problem {
-    let allowed = routes::allowed_methods(request.uri().path());
-    if allowed.is_empty() {
-        return Problem::new(Code::RouteNotFound, "See /docs for the paths there are.");
+fn unknown(request: &Request, access: &Access) -> Problem {
+    match allowed_methods(request.uri().path(), access).as_slice() {
+        [] => Problem::new(Code::RouteNotFound, "See /docs for the paths there are."),
+        allowed => Problem::method_not_allowed(allowed),
     }
-    method_not_allowed(&allowed.join(", "))
-}
-
-fn method_not_allowed(allow: &str) -> Problem {
-    let mut problem = Problem::new(Code::MethodNotAllowed, format!("It answers {allow}."));
-    problem.allow = Some(allow.to_owned());
-    problem
 }
 
 /// The outermost layer: gives each call its id, writes each problem, logs each answer once.
@@ -156,14 +139,4 @@ fn set_header(response: &mut Response, name: &'static str, value: &str) {
 
 fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1_000.0
-}
-
-/// A JSON answer.
-fn json(status: StatusCode, body: &impl serde::Serialize) -> Response {
-    match serde_json::to_vec(body) {
-        Ok(bytes) => {
-            (status, [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], bytes).into_response()
-        }
-        Err(error) => Problem::internal(error.to_string()).into_response(),
-    }
 }

@@ -2,192 +2,153 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, SecondsFormat, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
 
 use crate::error::Error;
-use crate::reservation::Reservation;
+use crate::reservation::{Reservation, Status};
 
-/// Every way an answer can be other than asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "each is described by its title")]
-pub enum Code {
-    MalformedJson,
-    MalformedId,
-    MalformedCursor,
-    MalformedIdempotencyKey,
-    Unauthenticated,
-    ItemNotFound,
-    ReservationNotFound,
-    RouteNotFound,
-    MethodNotAllowed,
-    InsufficientAvailability,
-    ReservationExpired,
-    ReservationConfirmed,
-    ReservationCancelled,
-    BodyTooLarge,
-    UnsupportedMediaType,
-    ValidationFailed,
-    IdempotencyKeyReused,
-    Internal,
-    DatabaseUnavailable,
-    Overloaded,
-}
+macro_rules! problems {
+    ($($code:ident = $status:literal, $word:literal, $title:literal;)*) => {
+        /// Every way an answer can be other than asked for.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
+        pub enum Code {
+            $(
+                #[doc = $title]
+                #[serde(rename = $word)]
+                $code,
+            )*
+        }
 
-impl Code {
-    /// The status it is answered with.
-    pub const fn status(self) -> StatusCode {
-        match self {
-            Self::MalformedJson | Self::MalformedId | Self::MalformedCursor | Self::MalformedIdempotencyKey => {
-                StatusCode::BAD_REQUEST
+        impl Code {
+            /// The status it is answered with.
+            pub fn status(self) -> StatusCode {
+                let status = match self {
+                    $(Self::$code => StatusCode::from_u16($status),)*
+                };
+                status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
             }
-            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::ItemNotFound | Self::ReservationNotFound | Self::RouteNotFound => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::InsufficientAvailability
-            | Self::ReservationExpired
-            | Self::ReservationConfirmed
-            | Self::ReservationCancelled => StatusCode::CONFLICT,
-            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::ValidationFailed | Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::DatabaseUnavailable | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
-        }
-    }
 
-    /// The word the caller's code tests.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::MalformedJson => "malformed_json",
-            Self::MalformedId => "malformed_id",
-            Self::MalformedCursor => "malformed_cursor",
-            Self::MalformedIdempotencyKey => "malformed_idempotency_key",
-            Self::Unauthenticated => "unauthenticated",
-            Self::ItemNotFound => "item_not_found",
-            Self::ReservationNotFound => "reservation_not_found",
-            Self::RouteNotFound => "route_not_found",
-            Self::MethodNotAllowed => "method_not_allowed",
-            Self::InsufficientAvailability => "insufficient_availability",
-            Self::ReservationExpired => "reservation_expired",
-            Self::ReservationConfirmed => "reservation_confirmed",
-            Self::ReservationCancelled => "reservation_cancelled",
-            Self::BodyTooLarge => "body_too_large",
-            Self::UnsupportedMediaType => "unsupported_media_type",
-            Self::ValidationFailed => "validation_failed",
-            Self::IdempotencyKeyReused => "idempotency_key_reused",
-            Self::Internal => "internal",
-            Self::DatabaseUnavailable => "database_unavailable",
-            Self::Overloaded => "overloaded",
-        }
-    }
+            /// The word the caller's code tests.
+            pub const fn word(self) -> &'static str {
+                match self {
+                    $(Self::$code => $word,)*
+                }
+            }
 
-    /// The same for every occurrence (RFC 9457, 3.1.3).
-    pub const fn title(self) -> &'static str {
-        match self {
-            Self::MalformedJson => "The body is not JSON",
-            Self::MalformedId => "The id in the path is not a UUID",
-            Self::MalformedCursor => "The cursor is not one this API gave out",
-            Self::MalformedIdempotencyKey => "The Idempotency-Key cannot be used",
-            Self::Unauthenticated => "A valid bearer token is needed",
-            Self::ItemNotFound => "There is no such item",
-            Self::ReservationNotFound => "There is no such reservation",
-            Self::RouteNotFound => "There is nothing at this path",
-            Self::MethodNotAllowed => "This path does not answer this method",
-            Self::InsufficientAvailability => "Fewer units are available than were asked for",
-            Self::ReservationExpired => "The reservation has expired",
-            Self::ReservationConfirmed => "The reservation is confirmed",
-            Self::ReservationCancelled => "The reservation is cancelled",
-            Self::BodyTooLarge => "The body is too large",
-            Self::UnsupportedMediaType => "The body must be application/json",
-            Self::ValidationFailed => "The request does not fit its schema",
-            Self::IdempotencyKeyReused => "The Idempotency-Key was used for another request",
-            Self::Internal => "Something went wrong on our side",
-            Self::DatabaseUnavailable => "The database cannot be reached",
-            Self::Overloaded => "Too much is going on",
+            /// The same for every occurrence (RFC 9457, 3.1.3).
+            pub const fn title(self) -> &'static str {
+                match self {
+                    $(Self::$code => $title,)*
+                }
+            }
         }
-    }
+    };
 }
 
-/// One thing wrong with a body.
+problems! {
+    MalformedJson = 400, "malformed_json", "The body is not JSON";
+    MalformedId = 400, "malformed_id", "The id in the path is not a UUID";
+    MalformedCursor = 400, "malformed_cursor", "The cursor is not one this API gave out";
+    MalformedIdempotencyKey = 400, "malformed_idempotency_key", "The Idempotency-Key cannot be used";
+    Unauthenticated = 401, "unauthenticated", "A valid bearer token is needed";
+    ItemNotFound = 404, "item_not_found", "There is no such item";
+    ReservationNotFound = 404, "reservation_not_found", "There is no such reservation";
+    RouteNotFound = 404, "route_not_found", "There is nothing at this path";
+    MethodNotAllowed = 405, "method_not_allowed", "This path does not answer this method";
+    InsufficientAvailability = 409, "insufficient_availability", "Fewer units are available than were asked for";
+    ReservationExpired = 409, "reservation_expired", "The reservation has expired";
+    ReservationConfirmed = 409, "reservation_confirmed", "The reservation is confirmed";
+    ReservationCancelled = 409, "reservation_cancelled", "The reservation is cancelled";
+    BodyTooLarge = 413, "body_too_large", "The body is too large";
+    UnsupportedMediaType = 415, "unsupported_media_type", "The body must be application/json";
+    ValidationFailed = 422, "validation_failed", "The request does not fit its schema";
+    IdempotencyKeyReused = 422, "idempotency_key_reused", "The Idempotency-Key was used for another request";
+    Internal = 500, "internal", "Something went wrong on our side";
+    DatabaseUnavailable = 503, "database_unavailable", "The database cannot be reached";
+    Overloaded = 503, "overloaded", "Too much is going on";
+}
+
+/// One thing wrong with a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FieldError {
     /// Where: a JSON pointer (RFC 6901) into the body, or `/name` for a query parameter.
     pub pointer: String,
-    /// What.
+    /// What is wrong there.
     pub detail: String,
 }
 
-/// Problem details (RFC 9457).
+/// What the caller needs to act, each where it says something.
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+pub(crate) struct Facts {
+    /// Units that were available.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(default, with = "i64")]
+    pub available_quantity: Option<i64>,
+    /// Units that were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(default, with = "i64")]
+    pub requested_quantity: Option<i64>,
+    /// Where the reservation stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(default, with = "Status")]
+    pub reservation_status: Option<Status>,
+    /// The reservation's deadline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(default, with = "DateTime<Utc>")]
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Everything wrong with the request.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
+    pub errors: Vec<FieldError>,
+}
+
+/// Problem details (RFC 9457), as they are written.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Problem")]
-pub(crate) struct ProblemBody {
+pub(crate) struct ProblemBody<'p> {
     /// A URI reference that names the kind of problem.
     r#type: String,
     /// What kind of problem it is, in words.
-    title: String,
+    title: &'p str,
     /// The HTTP status.
     status: u16,
     /// What is wrong this time, and what to do.
-    detail: String,
+    detail: &'p str,
     /// The request's id, as in `X-Request-Id`.
-    instance: String,
+    instance: &'p str,
     /// The word to test.
     code: Code,
-    /// Units that were available.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    available_quantity: Option<i64>,
-    /// Units that were asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    requested_quantity: Option<i64>,
-    /// Where the reservation stands.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reservation_status: Option<crate::reservation::Status>,
-    /// The reservation's deadline.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires_at: Option<chrono::DateTime<chrono::Utc>>,
-    /// Everything wrong with the request.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    errors: Option<Vec<FieldError>>,
+    #[serde(flatten)]
+    facts: &'p Facts,
 }
 
 /// An answer other than asked for. The outermost layer gives it its request id and its bytes, and logs its cause.
 #[derive(Clone, Debug)]
 pub struct Problem {
     /// Which.
-    pub code: Code,
+    pub(crate) code: Code,
     /// What is wrong this time, and what to do.
-    pub detail: String,
+    pub(crate) detail: String,
     /// What the caller needs to act.
-    pub members: Map<String, Value>,
+    pub(crate) facts: Facts,
     /// For the log alone.
-    pub cause: Option<String>,
+    pub(crate) cause: Option<String>,
     /// For the `Allow` field of a 405.
-    pub allow: Option<String>,
+    pub(crate) allow: Option<String>,
 }
 
 impl Problem {
     /// A problem with nothing to add.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), members: Map::new(), cause: None, allow: None }
+        Self { code, detail: detail.into(), facts: Facts::default(), cause: None, allow: None }
     }
 
-    /// Adds what the caller needs to act.
-    pub fn with(mut self, name: &str, value: impl Serialize) -> Self {
-        self.members.insert(name.to_owned(), json!(value));
-        self
-    }
-
-    /// Whatever else went wrong: the same words every time; the cause is for the log.
+    /// An unexpected failure: the same words every time; the cause is for the log.
     pub fn internal(cause: impl Into<String>) -> Self {
-        let mut problem = Self::new(
-            Code::Internal,
-            "Nothing is known to be wrong with the request. The log has the cause under the request id.",
-        );
-        problem.cause = Some(cause.into());
-        problem
+        let detail = "Nothing is known to be wrong with the request. The log has the cause under the request id.";
+        Self { cause: Some(cause.into()), ..Self::new(Code::Internal, detail) }
     }
 
     /// Everything wrong with a request's fields.
@@ -197,49 +158,72 @@ impl Problem {
             [error] => format!("{}: {}", error.pointer, error.detail),
             errors => format!("{} things are wrong; see errors.", errors.len()),
         };
-        Self::new(Code::ValidationFailed, detail).with("errors", errors)
+        let facts = Facts { errors, ..Facts::default() };
+        Self { facts, ..Self::new(Code::ValidationFailed, detail) }
     }
 
-    /// A reservation that has ended otherwise.
+    /// The path has other methods than the one asked for.
+    pub fn method_not_allowed(allowed: &[&str]) -> Self {
+        let allow = allowed.join(", ");
+        Self { allow: Some(allow.clone()), ..Self::new(Code::MethodNotAllowed, format!("It answers {allow}.")) }
+    }
+
+    /// No item has the id.
+    pub fn item_not_found() -> Self {
+        Self::new(Code::ItemNotFound, "No item has this id.")
+    }
+
+    /// No reservation has the id.
+    pub fn reservation_not_found() -> Self {
+        Self::new(Code::ReservationNotFound, "No reservation has this id.")
+    }
+
+    /// The key belongs to another request.
+    pub fn idempotency_key_reused() -> Self {
+        let detail = "The first request under this key was another one. Repeat that one, or choose a new key.";
+        Self::new(Code::IdempotencyKeyReused, detail)
+    }
+
+    /// Too few units for a reservation.
+    pub fn insufficient_availability(available_quantity: i64, requested_quantity: i64) -> Self {
+        let detail = format!("{requested_quantity} were asked for and {available_quantity} were available.");
+        Self::new(Code::InsufficientAvailability, detail).with_quantities(available_quantity, requested_quantity)
+    }
+
+    /// Adds how many units there were, and how many were asked for.
+    pub fn with_quantities(mut self, available_quantity: i64, requested_quantity: i64) -> Self {
+        self.facts.available_quantity = Some(available_quantity);
+        self.facts.requested_quantity = Some(requested_quantity);
+        self
+    }
+
+    /// A reservation that has ended otherwise; `verb` is the participle of what was asked.
     pub fn reservation_ended(code: Code, verb: &str, reservation: &Reservation) -> Self {
-        let detail = match code {
-            Code::ReservationExpired => {
-                format!("It expired at {}; it cannot be {verb} any more.", rfc3339(reservation.expires_at))
+        let deadline = reservation.expires_at.to_rfc3339_opts(SecondsFormat::Micros, true);
+        let detail = match reservation.status {
+            Status::Expired => format!("It expired at {deadline}; it cannot be {verb} any more."),
+            Status::Pending | Status::Confirmed | Status::Cancelled => {
+                format!("It has ended and cannot be {verb} any more.")
             }
-            _ => format!("It has ended and cannot be {verb} any more."),
         };
-        Self::new(code, detail)
-            .with("reservation_status", reservation.status)
-            .with("expires_at", reservation.expires_at)
+        let mut problem = Self::new(code, detail);
+        problem.facts.reservation_status = Some(reservation.status);
+        problem.facts.expires_at = Some(reservation.expires_at);
+        problem
     }
 
     /// The members, with the request id as the instance.
-    pub fn body<'p>(&'p self, request_id: &'p str) -> impl Serialize + 'p {
-        #[derive(Serialize)]
-        struct Members<'p> {
-            r#type: String,
-            title: &'p str,
-            status: u16,
-            detail: &'p str,
-            instance: &'p str,
-            code: Code,
-            #[serde(flatten)]
-            members: &'p Map<String, Value>,
-        }
-        Members {
+    pub(crate) fn body<'p>(&'p self, request_id: &'p str) -> ProblemBody<'p> {
+        ProblemBody {
             r#type: format!("/problems/{}", self.code.word()),
             title: self.code.title(),
             status: self.code.status().as_u16(),
             detail: &self.detail,
             instance: request_id,
             code: self.code,
-            members: &self.members,
+            facts: &self.facts,
         }
     }
-}
-
-fn rfc3339(instant: chrono::DateTime<chrono::Utc>) -> String {
-    instant.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)
 }
 
 impl From<Error> for Problem {

@@ -6,18 +6,23 @@ use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use stockhold::http::endpoints::ENDPOINTS;
-use stockhold::http::routes::ROUTES;
 use stockhold::http::{Access, Service, openapi_document, router};
 use tokio::net::TcpListener;
 
 use crate::common::Fixture;
 
-pub static DOCUMENT: LazyLock<Value> = LazyLock::new(|| serde_json::to_value(openapi_document()).unwrap());
+/// The document of a service that is open to anybody.
+pub static DOCUMENT: LazyLock<Value> = LazyLock::new(|| document(&Access::default()));
+
+pub fn document(access: &Access) -> Value {
+    serde_json::to_value(openapi_document(access)).unwrap()
+}
 
 pub struct Api {
     pub fixture: Fixture,
     pub client: Client,
     pub url: String,
+    pub document: Value,
 }
 
 pub struct Answer {
@@ -49,11 +54,12 @@ impl Api {
 
     pub async fn with_access(access: Access) -> Self {
         let fixture = Fixture::new().await;
+        let document = document(&access);
         let router = router(Service::new(fixture.inventory.clone(), access), ENDPOINTS.iter().copied());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { fixture, client: Client::builder().no_proxy().build().unwrap(), url }
+        Self { fixture, client: Client::builder().no_proxy().build().unwrap(), url, document }
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -78,7 +84,7 @@ impl Api {
         let (status, headers) = (response.status(), response.headers().clone());
         let bytes = response.bytes().await.unwrap();
         let answer = Answer { status, headers, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) };
-        check_against_document(&method, path, &answer);
+        self.check_against_document(&method, path, &answer);
         answer
     }
 
@@ -104,40 +110,41 @@ impl Api {
         let reservation = self.fixture.inventory.get_reservation(id).await.unwrap().unwrap();
         self.fixture.wait_until_lapsed(&reservation).await;
     }
-}
 
-/// Every answer of a route is one that the document announces, with the members its schema names.
-fn check_against_document(method: &Method, path: &str, answer: &Answer) {
-    assert!(!answer.header("x-request-id").is_empty(), "{path}: no X-Request-Id");
-    assert!(answer.header("server-timing").starts_with("db;dur="), "{path}: {}", answer.header("server-timing"));
-    // Its answers have no body.
-    if *method == Method::HEAD {
-        return;
-    }
-    if answer.status.is_client_error() || answer.status.is_server_error() {
-        assert_eq!(answer.header("content-type"), "application/problem+json", "{path}");
-        assert_eq!(answer.body["status"], answer.status.as_u16());
-        assert_eq!(answer.body["instance"], answer.header("x-request-id"));
-        assert_eq!(answer.body["type"], format!("/problems/{}", answer.code()));
-        assert!(answer.body["title"].is_string() && answer.body["detail"].is_string());
-    }
-    let path = path.split('?').next().unwrap();
-    let Some(route) = ROUTES.iter().find(|route| route.matches(path) && route.methods.contains(&method.as_str()))
-    else {
-        assert!(["route_not_found", "method_not_allowed"].contains(&answer.code()) || path.starts_with("/docs/"));
-        return;
-    };
-    let responses = &DOCUMENT["paths"][route.path][method.as_str().to_lowercase()]["responses"];
-    let response = &responses[answer.status.as_str()];
-    assert!(response.is_object(), "{method} {path}: {} is not documented", answer.status);
-    if answer.status.is_success() {
-        let schema = &response["content"]["application/json"]["schema"]["$ref"];
-        let Some(name) = schema.as_str().and_then(|reference| reference.rsplit('/').next()) else { return };
-        let documented = &DOCUMENT["components"]["schemas"][name]["properties"];
-        let names = |object: &Value| object.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-        assert_eq!(names(&answer.body), names(documented), "{method} {path}");
-    } else {
-        let example = &response["content"]["application/problem+json"]["examples"][answer.code()];
-        assert!(example.is_object(), "{method} {path}: {} is not documented", answer.code());
+    /// Every answer of a route is one that the document announces, with the members its schema names.
+    fn check_against_document(&self, method: &Method, path: &str, answer: &Answer) {
+        assert!(!answer.header("x-request-id").is_empty(), "{path}: no X-Request-Id");
+        assert!(answer.header("server-timing").starts_with("db;dur="), "{path}: {}", answer.header("server-timing"));
+        // Its answers have no body.
+        if *method == Method::HEAD {
+            return;
+        }
+        if answer.status.is_client_error() || answer.status.is_server_error() {
+            assert_eq!(answer.header("content-type"), "application/problem+json", "{path}");
+            assert_eq!(answer.body["status"], answer.status.as_u16());
+            assert_eq!(answer.body["instance"], answer.header("x-request-id"));
+            assert_eq!(answer.body["type"], format!("/problems/{}", answer.code()));
+            assert!(answer.body["title"].is_string() && answer.body["detail"].is_string());
+        }
+        let path = path.split('?').next().unwrap();
+        let documented = &self.document["paths"];
+        let known = ENDPOINTS.iter().find(|endpoint| endpoint.matches(path));
+        let operation = known.map(|endpoint| &documented[endpoint.path][method.as_str().to_lowercase()]);
+        let Some(operation) = operation.filter(|operation| operation.is_object()) else {
+            assert!(["route_not_found", "method_not_allowed"].contains(&answer.code()) || path.starts_with("/docs/"));
+            return;
+        };
+        let response = &operation["responses"][answer.status.as_str()];
+        assert!(response.is_object(), "{method} {path}: {} is not documented", answer.status);
+        if answer.status.is_success() {
+            let schema = &response["content"]["application/json"]["schema"]["$ref"];
+            let Some(name) = schema.as_str().and_then(|reference| reference.rsplit('/').next()) else { return };
+            let documented = &self.document["components"]["schemas"][name]["properties"];
+            let names = |object: &Value| object.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+            assert_eq!(names(&answer.body), names(documented), "{method} {path}");
+        } else {
+            let example = &response["content"]["application/problem+json"]["examples"][answer.code()];
+            assert!(example.is_object(), "{method} {path}: {} is not documented", answer.code());
+        }
     }
 }

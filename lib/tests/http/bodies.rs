@@ -20,7 +20,6 @@ const ID: &str = "0197f3a0-5b1c-7cc2-9d3e-6a1f0c2b4d5e";
 #[case::twice_in_other_letters("/v1/items", r#"{"name":"a","n\u0061me":"a","initial_quantity":1}"#, &["/name"])]
 #[case::twice_in_metadata("/v1/items", r#"{"name":"a","initial_quantity":1,"metadata":{"b":{"c":1,"c":2}}}"#,
     &["/metadata"])]
-#[case::null_character("/v1/items", r#"{"name":"a","initial_quantity":1,"metadata":{"b":"\u0000"}}"#, &["/metadata"])]
 #[tokio::test]
 async fn a_body_that_means_two_things_is_refused(#[case] path: &str, #[case] body: &str, #[case] places: &[&str]) {
     let api = Api::new().await;

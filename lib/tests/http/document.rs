@@ -4,33 +4,67 @@ use std::collections::BTreeSet;
 
 use reqwest::StatusCode;
 use serde_json::Value;
+use stockhold::http::Access;
 use stockhold::http::endpoints::ENDPOINTS;
-use stockhold::http::routes::ROUTES;
 
-use super::api::{Api, DOCUMENT};
+use super::api::{Api, DOCUMENT, document};
+
+/// `METHOD path operation` for every operation of a document.
+fn operations(document: &Value) -> BTreeSet<String> {
+    let paths = document["paths"].as_object().unwrap();
+    let operations = paths.iter().flat_map(|(path, item)| {
+        item.as_object().unwrap().iter().map(move |(method, operation)| {
+            format!("{} {path} {}", method.to_uppercase(), operation["operationId"].as_str().unwrap())
+        })
+    });
+    operations.collect()
+}
 
 #[test]
-fn the_document_names_the_routes_and_only_them() {
-    let documented: BTreeSet<String> = DOCUMENT["paths"]
-        .as_object()
-        .unwrap()
+fn the_document_names_every_endpoint_but_its_own_files() {
+    let mut expected: BTreeSet<String> = ENDPOINTS
         .iter()
-        .flat_map(|(path, item)| {
-            item.as_object().unwrap().iter().map(move |(method, operation)| {
-                let id = operation["operationId"].as_str().unwrap().trim_end_matches("_by_cron");
-                format!("{} {path} {id}", method.to_uppercase())
-            })
-        })
+        .filter(|endpoint| endpoint.operation != "docs_file")
+        .map(|endpoint| format!("{} {} {}", endpoint.methods[0], endpoint.path, endpoint.operation))
         .collect();
-    let routed: BTreeSet<String> = ROUTES
-        .iter()
-        .flat_map(|route| {
-            route.methods.iter().map(move |method| format!("{method} {} {}", route.path, route.operation))
-        })
-        .collect();
-    assert_eq!(documented, routed);
-    let served: Vec<_> = ENDPOINTS.iter().map(|endpoint| endpoint.route.operation).collect();
-    assert_eq!(served, ROUTES.iter().map(|route| route.operation).collect::<Vec<_>>());
+    assert_eq!(operations(&DOCUMENT), expected);
+    expected.insert("GET /v1/maintenance/expire-reservations expire_by_cron".to_owned());
+    assert_eq!(operations(&document(&Access::new("", "secret"))), expected);
+}
+
+#[test]
+fn a_token_is_asked_for_where_one_is_needed() {
+    for (access, with_token) in
+        [(Access::default(), &[][..]), (Access::new("", "secret"), &["expire", "expire_by_cron"][..])]
+    {
+        let document = document(&access);
+        for item in document["paths"].as_object().unwrap().values() {
+            for operation in item.as_object().unwrap().values() {
+                let id = operation["operationId"].as_str().unwrap();
+                let secured = operation["security"].is_array();
+                assert_eq!(secured, with_token.contains(&id), "{id}");
+                assert_eq!(secured, operation["responses"]["401"].is_object(), "{id}");
+            }
+        }
+    }
+    let keys = document(&Access::new("key", ""));
+    assert!(keys["paths"]["/v1/items"]["post"]["security"].is_array());
+    assert!(keys["paths"]["/v1/health"]["get"]["security"].is_null());
+}
+
+#[test]
+fn nothing_stands_beside_a_reference() {
+    fn check(value: &Value, place: &str) {
+        match value {
+            Value::Object(members) => {
+                assert!(!members.contains_key("$ref") || members.len() == 1, "{place}: {value}");
+                members.iter().for_each(|(name, member)| check(member, &format!("{place}/{name}")));
+            }
+            Value::Array(values) => values.iter().for_each(|value| check(value, place)),
+            _ => {}
+        }
+    }
+    check(&DOCUMENT, "");
 }
 
 #[test]
