@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
-use stockhold::http::endpoints::{get_reservation, get_ledger, audit, health};
+use stockhold::http::endpoints::{audit, get_ledger, get_reservation, health};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    stockhold_handlers::run([&get_reservation::ENDPOINT, &get_ledger::ENDPOINT, &audit::ENDPOINT, &health::ENDPOINT]).await
+    stockhold_handlers::run([&audit::ENDPOINT, &get_ledger::ENDPOINT, &get_reservation::ENDPOINT, &health::ENDPOINT])
+        .await
 }

@@ -124,8 +124,10 @@ fn written(root: &Path) -> BTreeMap<PathBuf, String> {
 }
 
 fn function_file(operations: &[&str], told: &str) -> String {
+    let mut operations = operations.to_vec();
+    operations.sort_unstable();
     let list: Vec<String> = operations.iter().map(|operation| format!("&{operation}::ENDPOINT")).collect();
-    let imports = match operations {
+    let imports = match operations.as_slice() {
         [operation] => (*operation).to_owned(),
         operations => format!("{{{}}}", operations.join(", ")),
     };

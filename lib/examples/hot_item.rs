@@ -15,12 +15,9 @@ async fn main() -> anyhow::Result<()> {
     let [item_id, callers, warm_up, seconds] = arguments.as_slice() else {
         bail!("usage: hot_item ITEM CALLERS WARM_UP_SECONDS SECONDS");
     };
-    let new_reservation = NewReservation {
-        item_id: item_id.parse().context("ITEM is no id")?,
-        customer_id: "bench".try_into().map_err(anyhow::Error::msg)?,
-        quantity: 1.try_into().map_err(anyhow::Error::msg)?,
-        ttl_seconds: 86_400.0.try_into().map_err(anyhow::Error::msg)?,
-    };
+    let item_id = item_id.parse().context("ITEM is no id")?;
+    let new_reservation =
+        NewReservation::new(item_id, "bench".parse()?, 1.try_into()?).for_seconds(86_400.0.try_into()?);
     let seconds: f64 = seconds.parse()?;
     let inventory = Inventory::connect(&Config::from_env()?).await?;
 

@@ -28,7 +28,7 @@ use tokio::sync::oneshot;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use crate::db::{Config, count_database_time};
+use crate::db::count_database_time;
 use crate::error::Error;
 
 /// Calls of one statement at most; they bound the time the item stays locked.
@@ -184,9 +184,8 @@ enum Entered {
 }
 
 impl<Operation: Coalesce> Lanes<Operation> {
-    pub fn new(operation: Operation, config: &Config) -> Self {
+    pub fn new(operation: Operation, coalescing: bool, wait_max: Duration) -> Self {
         let traffic = Mutex::new(Traffic { lanes: HashMap::new(), done: Coalesced::default() });
-        let Config { coalescing, wait_max, .. } = *config;
         Self(Arc::new(Shared { operation, coalescing, wait_max, traffic }))
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 /// Why an operation has no outcome. No variant's text contains a value of the caller's or a secret of ours.
 #[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The configuration cannot work, whatever the database does.
     #[error("{0}")]
@@ -32,4 +33,19 @@ pub enum Error {
         /// What PostgreSQL or the driver said.
         cause: String,
     },
+
+    /// The caller's transaction has another isolation level, at which a statement may decide by a state that is no longer
+    /// true.
+    #[error("the transaction's isolation level is {0}: begin it with `isolation level read committed`")]
+    NotReadCommitted(String),
+}
+
+impl Error {
+    /// Whether the same call may succeed when it is sent again, under the same idempotency key if there was one.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Unavailable(_) | Self::Overloaded { .. } => true,
+            Self::Configuration(_) | Self::Internal { .. } | Self::NotReadCommitted(_) => false,
+        }
+    }
 }

@@ -1,7 +1,9 @@
 //! The handle a service holds: one method an operation.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::coalesce::{Coalesced, Lanes};
@@ -17,7 +19,7 @@ use crate::ops::expire::{Expire, ExpireOptions};
 use crate::ops::get_ledger::LedgerQuery;
 use crate::ops::health::Health;
 use crate::ops::refuse::Refusals;
-use crate::ops::reserve::{NewReservation, Reserve, Reserves};
+use crate::ops::reserve::{NewReservation, Reserve, Reserves, Scarcity};
 use crate::ops::settle::Settlements;
 use crate::ops::{audit, cancel, confirm, create_item, expire, get_item, get_ledger, get_reservation, health, reserve};
 use crate::reservation::{IdempotencyKey, Reservation};
@@ -53,16 +55,32 @@ impl Inventory {
     /// # Errors
     /// [`Error::Configuration`] for a URL that cannot work.
     pub fn connect_lazily(config: &Config) -> Result<Self, Error> {
-        let database = Arc::new(Database::new(config)?);
-        let sold_out = Arc::<Hints>::default();
-        let reserves = Reserves { database: database.clone(), sold_out: sold_out.clone(), scarce: Hints::default() };
-        Ok(Self {
-            reserves: Lanes::new(reserves, config),
-            refusals: Lanes::new(Refusals { database: database.clone() }, config),
-            settlements: Lanes::new(Settlements { database: database.clone() }, config),
+        Ok(Self::on(Database::new(config)?, config.coalescing, config.wait_max))
+    }
+
+    /// An inventory on connections of the caller's. Each operation takes one for one message, which is a transaction of its
+    /// own that brings its settings along: nothing of it stays on the connection. Waits are bounded by 10 seconds.
+    pub fn with_pool(pool: PgPool) -> Self {
+        let wait_max = Duration::from_secs(10);
+        Self::on(Database::lent(pool, wait_max), true, wait_max)
+    }
+
+    fn on(database: Database, coalescing: bool, wait_max: Duration) -> Self {
+        let (database, sold_out) = (Arc::new(database), Arc::<Hints>::default());
+        let reserves = Reserves { database: database.clone(), scarcity: Scarcity::new(sold_out.clone()) };
+        Self {
+            reserves: Lanes::new(reserves, coalescing, wait_max),
+            refusals: Lanes::new(Refusals { database: database.clone() }, coalescing, wait_max),
+            settlements: Lanes::new(Settlements { database: database.clone() }, coalescing, wait_max),
             database,
             sold_out,
-        })
+        }
+    }
+
+    /// Closes the connections. Calls under way end; every later one is answered [`Error::Unavailable`]. A pool of the
+    /// caller's stays open.
+    pub fn close(&self) {
+        self.database.close();
     }
 
     /// Creates the schema `stockhold`, or brings it up to date. A second run, or one at the same time, does no harm.

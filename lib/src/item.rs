@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::json::canonical;
-use crate::text::{integer, text};
+use crate::text::{Invalid, integer, text};
 
 text! {
     /// What an item is called: 1 to 200 characters, not blank, no U+0000.
@@ -71,31 +71,32 @@ impl PartialEq for Metadata {
 }
 
 impl TryFrom<Box<RawValue>> for Metadata {
-    type Error = String;
+    type Error = Invalid;
 
-    fn try_from(json: Box<RawValue>) -> Result<Self, String> {
+    fn try_from(json: Box<RawValue>) -> Result<Self, Invalid> {
         if !json.get().trim_start().starts_with('{') {
-            return Err("must be an object".to_owned());
+            return Err(Invalid("must be an object".to_owned()));
         }
-        let text = canonical(json.get(), METADATA_DEPTH_MAX)?;
+        let text = canonical(json.get(), METADATA_DEPTH_MAX).map_err(Invalid)?;
         if text.len() > METADATA_BYTES_MAX {
-            return Err(format!("must have {METADATA_BYTES_MAX} bytes at most, has {}", text.len()));
+            return Err(Invalid(format!("must have {METADATA_BYTES_MAX} bytes at most, has {}", text.len())));
         }
-        RawValue::from_string(text).map(Self).map_err(|error| error.to_string())
+        RawValue::from_string(text).map(Self).map_err(|error| Invalid(error.to_string()))
     }
 }
 
 impl TryFrom<serde_json::Map<String, serde_json::Value>> for Metadata {
-    type Error = String;
+    type Error = Invalid;
 
-    fn try_from(map: serde_json::Map<String, serde_json::Value>) -> Result<Self, String> {
-        serde_json::value::to_raw_value(&map).map_err(|error| error.to_string())?.try_into()
+    fn try_from(map: serde_json::Map<String, serde_json::Value>) -> Result<Self, Invalid> {
+        serde_json::value::to_raw_value(&map).map_err(|error| Invalid(error.to_string()))?.try_into()
     }
 }
 
 /// An item as one snapshot showed it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct Item {
     /// UUID version 7.
     pub id: Uuid,
@@ -122,8 +123,9 @@ pub struct Item {
 }
 
 /// An item and the instant its quantities are true for.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct ItemStatus {
     /// The item.
     #[serde(flatten)]

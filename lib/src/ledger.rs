@@ -1,14 +1,15 @@
 //! The ledger: every change of an item's counters, in order, without a gap; and the audit that folds it.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// What changed an item's counters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, sqlx::Type)]
 #[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(rename_all = "UPPERCASE")]
 #[sqlx(type_name = "text", rename_all = "UPPERCASE")]
+#[non_exhaustive]
 pub enum Kind {
     /// The item was made: total + quantity. Always version 1, and only it.
     Created,
@@ -25,8 +26,9 @@ pub enum Kind {
 }
 
 /// One change, and the counters after it.
-#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
 #[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct LedgerEntry {
     /// The item.
     pub item_id: Uuid,
@@ -50,6 +52,7 @@ pub struct LedgerEntry {
 
 /// A page of a ledger.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct LedgerPage {
     /// In version order.
     pub entries: Vec<LedgerEntry>,
@@ -58,8 +61,9 @@ pub struct LedgerPage {
 }
 
 /// One item's books side by side, from one snapshot.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct Audit {
     /// The item.
     pub item_id: Uuid,
@@ -78,8 +82,9 @@ pub struct Audit {
 }
 
 /// Counters, or a fold that must equal them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct AuditedCounters {
     /// Units there are.
     pub total_quantity: i64,
@@ -92,8 +97,9 @@ pub struct AuditedCounters {
 }
 
 /// Sums over an item's reservations.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct AuditedReservations {
     /// Units of PENDING reservations, lapsed or not.
     pub held_quantity: i64,

@@ -38,12 +38,7 @@
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let inventory = Inventory::connect(&Config::new("postgres://localhost/shop")).await?;
 //! inventory.migrate().await?;
-//! let new_item = NewItem {
-//!     name: "Ticket".try_into()?,
-//!     initial_quantity: 50.try_into()?,
-//!     sku: None,
-//!     metadata: None,
-//! };
+//! let new_item = NewItem::new("Ticket".try_into()?, 50.try_into()?);
 //! if let CreateItem::Created(item) = inventory.create_item(new_item, None).await? {
 //!     println!("{} units of {}", item.available_quantity, item.id);
 //! }
@@ -72,10 +67,11 @@ pub use coalesce::Coalesced;
 pub use db::{Config, Pooling, with_database_time};
 pub use error::Error;
 pub use inventory::Inventory;
-pub use ops::cancel::Cancel;
-pub use ops::confirm::{Confirm, ConfirmOptions, IfExpired};
+pub use ops::cancel::{Cancel, cancel_in};
+pub use ops::confirm::{Confirm, ConfirmOptions, IfExpired, confirm_in};
 pub use ops::create_item::{CreateItem, NewItem};
 pub use ops::expire::{Expire, ExpireOptions, SweepLimit};
 pub use ops::get_ledger::LedgerQuery;
 pub use ops::health::Health;
-pub use ops::reserve::{NewReservation, Reserve};
+pub use ops::reserve::{NewReservation, Reserve, reserve_in};
+pub use text::Invalid;

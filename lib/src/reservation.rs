@@ -1,11 +1,14 @@
 //! A reservation: units of one item held for a customer until a deadline, then confirmed, cancelled or expired.
 
+use std::fmt;
+use std::str::FromStr;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::text::{integer, text};
+use crate::text::{Invalid, integer, text};
 
 text! {
     /// Who holds the units: 1 to 200 characters, not blank, no U+0000.
@@ -41,13 +44,13 @@ impl Default for TimeToLive {
 }
 
 impl TryFrom<f64> for TimeToLive {
-    type Error = String;
+    type Error = Invalid;
 
-    fn try_from(seconds: f64) -> Result<Self, String> {
+    fn try_from(seconds: f64) -> Result<Self, Invalid> {
         if (Self::SECONDS_MIN..=Self::SECONDS_MAX).contains(&seconds) {
             Ok(Self(seconds))
         } else {
-            Err(format!("must be from {} to {} seconds, is {seconds}", Self::SECONDS_MIN, Self::SECONDS_MAX))
+            Err(Invalid(format!("must be from {} to {} seconds, is {seconds}", Self::SECONDS_MIN, Self::SECONDS_MAX)))
         }
     }
 }
@@ -73,8 +76,22 @@ impl schemars::JsonSchema for TimeToLive {
 }
 
 /// A caller's name for one call, so that the call can be repeated: 1 to 255 visible ASCII characters.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey(String);
+
+impl fmt::Display for IdempotencyKey {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl FromStr for IdempotencyKey {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        Self::try_from(text)
+    }
+}
 
 impl IdempotencyKey {
     /// The key's text.
@@ -84,13 +101,13 @@ impl IdempotencyKey {
 }
 
 impl TryFrom<&str> for IdempotencyKey {
-    type Error = &'static str;
+    type Error = Invalid;
 
-    fn try_from(text: &str) -> Result<Self, Self::Error> {
+    fn try_from(text: &str) -> Result<Self, Invalid> {
         if (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
             Ok(Self(text.to_owned()))
         } else {
-            Err("must be 1 to 255 visible ASCII characters")
+            Err(Invalid("must be 1 to 255 visible ASCII characters".to_owned()))
         }
     }
 }
@@ -119,8 +136,9 @@ pub enum Status {
 }
 
 /// A reservation as one snapshot showed it; a hold past its deadline reads EXPIRED, recorded or not.
-#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, sqlx::FromRow)]
 #[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct Reservation {
     /// UUID version 7.
     pub id: Uuid,

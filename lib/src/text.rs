@@ -4,9 +4,23 @@
 macro_rules! text {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
         #[serde(try_from = "String")]
         pub struct $name(String);
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                out.write_str(&self.0)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = crate::text::Invalid;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Self::try_from(text)
+            }
+        }
 
         impl $name {
             /// The text.
@@ -16,18 +30,18 @@ macro_rules! text {
         }
 
         impl TryFrom<String> for $name {
-            type Error = String;
+            type Error = crate::text::Invalid;
 
-            fn try_from(text: String) -> Result<Self, String> {
+            fn try_from(text: String) -> Result<Self, Self::Error> {
                 crate::text::check(&text)?;
                 Ok(Self(text))
             }
         }
 
         impl TryFrom<&str> for $name {
-            type Error = String;
+            type Error = crate::text::Invalid;
 
-            fn try_from(text: &str) -> Result<Self, String> {
+            fn try_from(text: &str) -> Result<Self, Self::Error> {
                 Self::try_from(text.to_owned())
             }
         }
@@ -54,7 +68,7 @@ macro_rules! text {
 macro_rules! integer {
     ($(#[$doc:meta])* $name:ident, $min:literal, $max:literal, $what:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
         #[serde(try_from = "i64")]
         pub struct $name(i64);
 
@@ -71,13 +85,14 @@ macro_rules! integer {
         }
 
         impl TryFrom<i64> for $name {
-            type Error = String;
+            type Error = crate::text::Invalid;
 
-            fn try_from(number: i64) -> Result<Self, String> {
+            fn try_from(number: i64) -> Result<Self, Self::Error> {
                 if (Self::MIN..=Self::MAX).contains(&number) {
                     Ok(Self(number))
                 } else {
-                    Err(format!("must be an integer from {} to {}, is {number}", Self::MIN, Self::MAX))
+                    let why = format!("must be an integer from {} to {}, is {number}", Self::MIN, Self::MAX);
+                    Err(crate::text::Invalid(why))
                 }
             }
         }
@@ -109,14 +124,19 @@ pub(crate) use {integer, text};
 
 pub(crate) const LENGTH_MAX: usize = 200;
 
-pub(crate) fn check(text: &str) -> Result<(), String> {
+/// Why a value cannot be of its type: a sentence without its subject, such as "must not be blank".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Invalid(pub(crate) String);
+
+pub(crate) fn check(text: &str) -> Result<(), Invalid> {
     let length = text.chars().count();
     if text.trim().is_empty() {
-        Err("must not be blank".to_owned())
+        Err(Invalid("must not be blank".to_owned()))
     } else if length > LENGTH_MAX {
-        Err(format!("must have 1 to {LENGTH_MAX} characters, has {length}"))
+        Err(Invalid(format!("must have 1 to {LENGTH_MAX} characters, has {length}")))
     } else if text.contains('\0') {
-        Err("must not contain U+0000".to_owned())
+        Err(Invalid("must not contain U+0000".to_owned()))
     } else {
         Ok(())
     }

@@ -57,6 +57,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
             },
         ],
         scenario: "confirm_expire",
+        over_http: &["lifecycle", "occupancy"],
+        with_database: &["lifecycle", "occupancy", "books"],
         ..Mutant::PLAIN
     },
     Mutant {

@@ -16,7 +16,7 @@ struct Migration {
 }
 
 const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "0001_stockhold", sql: include_str!("../../../migrations/0001_stockhold.sql") }];
+    &[Migration { version: 1, name: "0001_stockhold", sql: include_str!("../../migrations/0001_stockhold.sql") }];
 
 /// How long a migration is tried while other transactions hold the locks that it needs.
 const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -97,7 +97,7 @@ impl Database {
         let mut session = self.session().await.map_err(Failure::into_error)?;
         session.busy = true;
         let text = AssertSqlSafe(sql.to_owned()).into_sql_str();
-        match sqlx::raw_sql(text).fetch_optional(&mut session.connection).await {
+        match sqlx::raw_sql(text).fetch_optional(&mut *session.connection).await {
             Ok(row) => {
                 session.busy = false;
                 Ok(Ok(row))

@@ -2,21 +2,28 @@
 //! A statement may be sent more than once; every operation bears that, because it carries the ids of what it makes.
 
 use std::cell::Cell;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use deadpool::managed::{self, Metrics, Object, Pool, PoolError, RecycleError, RecycleResult, TimeoutType};
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, SqlSafeStr};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgPool, Postgres, SqlSafeStr};
 use uuid::Uuid;
 
+use self::fetch::Fetch;
 use crate::error::Error;
 use crate::statement::{Statement, Value};
 
+pub(crate) mod fetch;
 mod migrate;
+pub(crate) mod transaction;
 
 /// Where the database is, and how much of it this process may use.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
+#[non_exhaustive]
 pub struct Config {
     /// `postgres://user:password@host:port/database`.
     pub database_url: String,
@@ -39,6 +46,19 @@ pub enum Pooling {
     /// port 6543). A prepared statement or a setting of one transaction may be missing, or another client's, in the next;
     /// so each operation is one message of the simple protocol that brings its settings and values along.
     Transaction,
+}
+
+impl fmt::Debug for Config {
+    /// Without the URL, which may hold a password.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { database_url: _, connections_max, wait_max, pooling, coalescing } = self;
+        out.debug_struct("Config")
+            .field("connections_max", connections_max)
+            .field("wait_max", wait_max)
+            .field("pooling", pooling)
+            .field("coalescing", coalescing)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Config {
@@ -114,10 +134,17 @@ pub(crate) fn count_database_time(waited: Duration) {
     let _ = DATABASE_TIME.try_with(|time| time.set(time.get() + waited));
 }
 
-/// A pool of sessions, each at READ COMMITTED.
+/// Sessions, each at READ COMMITTED.
 pub(crate) struct Database {
-    pool: Pool<Connector>,
+    source: Source,
     wait_max: Duration,
+}
+
+/// Where sessions come from.
+enum Source {
+    Own(Pool<Connector>),
+    /// A pool of the caller's. Each statement brings its settings along and leaves none behind.
+    Lent(PgPool),
 }
 
 /// How often one statement is sent at most.
@@ -143,7 +170,19 @@ impl Database {
             .runtime(deadpool::Runtime::Tokio1)
             .build()
             .map_err(|error| Error::Configuration(error.to_string()))?;
-        Ok(Self { pool, wait_max: config.wait_max })
+        Ok(Self { source: Source::Own(pool), wait_max: config.wait_max })
+    }
+
+    /// Works on the connections of a pool of the caller's.
+    pub fn lent(pool: PgPool, wait_max: Duration) -> Self {
+        Self { source: Source::Lent(pool), wait_max }
+    }
+
+    /// Closes the pool's connections; one that is in use is closed when its statement ends. A lent pool is its owner's.
+    pub fn close(&self) {
+        if let Source::Own(pool) = &self.source {
+            pool.close();
+        }
     }
 
     /// Sends a statement until it has an answer: serialization failures, deadlocks, unique ids met and broken
@@ -237,15 +276,37 @@ impl Database {
             Failure::Again(_) | Failure::Final(_) => session.busy = false,
             // The idle sessions were opened before whatever broke this one.
             Failure::Broken { .. } => {
-                drop(Object::take(session));
-                self.pool.retain(|_, _| false);
+                if let Lease::Own(session) = session {
+                    drop(Object::take(session));
+                }
+                if let Source::Own(pool) = &self.source {
+                    pool.retain(|_, _| false);
+                }
             }
         }
         Err(failure)
     }
 
-    async fn session(&self) -> Result<Object<Connector>, Failure> {
-        self.pool.get().await.map_err(|error| match error {
+    async fn session(&self) -> Result<Lease, Failure> {
+        let pool = match &self.source {
+            Source::Own(pool) => pool,
+            Source::Lent(pool) => {
+                let waited = tokio::time::timeout(self.wait_max, pool.acquire()).await;
+                return match waited.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
+                    Ok(connection) => Ok(Lease::Lent(Session {
+                        connection: Link::Lent(connection),
+                        busy: false,
+                        preamble: Some(preamble(self.wait_max)),
+                    })),
+                    Err(sqlx::Error::PoolTimedOut) => {
+                        Err(Failure::Final(Error::Overloaded { what: "a database connection", waited: self.wait_max }))
+                    }
+                    Err(error @ sqlx::Error::PoolClosed) => Err(Failure::Final(Error::Unavailable(error.to_string()))),
+                    Err(error) => Err(Failure::Broken { cause: error.to_string(), finished: true }),
+                };
+            }
+        };
+        pool.get().await.map(Lease::Own).map_err(|error| match error {
             PoolError::Timeout(TimeoutType::Wait) => {
                 Failure::Final(Error::Overloaded { what: "a database connection", waited: self.wait_max })
             }
@@ -297,6 +358,21 @@ impl Database {
     }
 }
 
+impl Fetch for &Database {
+    async fn fetch(&mut self, statement: &Statement, values: &[Value]) -> Result<Answer, Error> {
+        Database::fetch(self, statement, values).await
+    }
+
+    async fn fetch_behind_lock(
+        &mut self,
+        statement: &Statement,
+        values: &[Value],
+        item_id: Uuid,
+    ) -> Result<Answer, Error> {
+        Database::fetch_behind_lock(self, statement, values, item_id).await
+    }
+}
+
 /// The unique constraints that a request sent twice meets.
 fn names_a_request(constraint: &str) -> bool {
     matches!(
@@ -335,10 +411,97 @@ impl Failure {
 
 /// One connection and whether a statement is under way on it.
 pub(crate) struct Session {
-    connection: PgConnection,
+    connection: Link,
     busy: bool,
     /// What begins every transaction, where the session cannot keep settings.
     preamble: Option<String>,
+}
+
+/// A connection of our own, or one of a pool of the caller's.
+enum Link {
+    Own(PgConnection),
+    Lent(PoolConnection<Postgres>),
+}
+
+impl Deref for Link {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        match self {
+            Self::Own(connection) => connection,
+            Self::Lent(connection) => connection,
+        }
+    }
+}
+
+impl DerefMut for Link {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        match self {
+            Self::Own(connection) => connection,
+            Self::Lent(connection) => connection,
+        }
+    }
+}
+
+/// A session for one statement.
+enum Lease {
+    Own(Object<Connector>),
+    Lent(Session),
+}
+
+impl Deref for Lease {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        match self {
+            Self::Own(session) => session,
+            Self::Lent(session) => session,
+        }
+    }
+}
+
+impl DerefMut for Lease {
+    fn deref_mut(&mut self) -> &mut Session {
+        match self {
+            Self::Own(session) => session,
+            Self::Lent(session) => session,
+        }
+    }
+}
+
+impl Drop for Session {
+    /// A lent connection goes back with nothing under way on it, or not at all.
+    fn drop(&mut self) {
+        if let Link::Lent(connection) = &mut self.connection
+            && self.busy
+        {
+            connection.close_on_drop();
+        }
+    }
+}
+
+/// Takes an item's place in the queue, then its row, as every statement here does.
+fn lock_item(item_id: Uuid) -> String {
+    format!(
+        "select pg_advisory_xact_lock(hashtextextended('{item_id}', 0)); \
+         select count(*) from (select from stockhold.items where id = '{item_id}' for no key update) as locked"
+    )
+}
+
+const ISOLATION: &str = "isolation level read committed, read write";
+
+/// What begins a transaction on a session that keeps no settings of ours.
+fn preamble(wait_max: Duration) -> String {
+    let wait_ms_max = wait_max.as_millis();
+    let statement_ms_max = wait_ms_max * 2;
+    format!(
+        "begin {ISOLATION}; \
+         set local timezone = 'UTC'; \
+         set local enable_seqscan = off; \
+         set local lock_timeout = {wait_ms_max}; \
+         set local statement_timeout = {statement_ms_max}; \
+         set local idle_in_transaction_session_timeout = {wait_ms_max}; "
+    )
 }
 
 impl Session {
@@ -354,21 +517,18 @@ impl Session {
         }
         let mut message = self.preamble.clone().unwrap_or_else(|| "begin; ".to_owned());
         if let Some(item_id) = locked_item_id {
-            // The place in the queue before the row, as every statement here does.
-            message.push_str(&format!(
-                "select pg_advisory_xact_lock(hashtextextended('{item_id}', 0)); \
-                 select count(*) from (select from stockhold.items where id = '{item_id}' for no key update) as locked; "
-            ));
+            message.push_str(&lock_item(item_id));
+            message.push_str("; ");
         }
         message.push_str(&statement.inline(values));
         message.push_str("; commit");
-        let result = sqlx::raw_sql(AssertSqlSafe(message).into_sql_str()).fetch_all(&mut self.connection).await;
+        let result = sqlx::raw_sql(AssertSqlSafe(message).into_sql_str()).fetch_all(&mut *self.connection).await;
         match result {
             // The locks' own rows come first.
             Ok(rows) if locked_item_id.is_some() => Ok(rows.into_iter().skip(2).collect()),
             Ok(rows) => Ok(rows),
             Err(error) => {
-                sqlx::raw_sql("rollback").execute(&mut self.connection).await?;
+                sqlx::raw_sql("rollback").execute(&mut *self.connection).await?;
                 Err(error)
             }
         }
@@ -397,11 +557,11 @@ impl managed::Manager for Connector {
         // the server's default may be another. The plans do not depend on the values, so one generic plan serves; it may be
         // made while the tables are empty, and no statement here means to read a whole one, however small.
         let wait_ms_max = self.wait_max.as_millis();
-        let (statement_ms_max, isolation) = (wait_ms_max * 2, "isolation level read committed, read write");
+        let statement_ms_max = wait_ms_max * 2;
         let preamble = match self.pooling {
             Pooling::Session => {
                 let settings = format!(
-                    "set session characteristics as transaction {isolation}; \
+                    "set session characteristics as transaction {ISOLATION}; \
                      set timezone = 'UTC'; \
                      set lock_timeout = {wait_ms_max}; \
                      set statement_timeout = {statement_ms_max}; \
@@ -412,16 +572,9 @@ impl managed::Manager for Connector {
                 sqlx::raw_sql(AssertSqlSafe(settings).into_sql_str()).execute(&mut connection).await?;
                 None
             }
-            Pooling::Transaction => Some(format!(
-                "begin {isolation}; \
-                 set local timezone = 'UTC'; \
-                 set local enable_seqscan = off; \
-                 set local lock_timeout = {wait_ms_max}; \
-                 set local statement_timeout = {statement_ms_max}; \
-                 set local idle_in_transaction_session_timeout = {wait_ms_max}; "
-            )),
+            Pooling::Transaction => Some(preamble(self.wait_max)),
         };
-        Ok(Session { connection, busy: false, preamble })
+        Ok(Session { connection: Link::Own(connection), busy: false, preamble })
     }
 
     async fn recycle(&self, session: &mut Session, metrics: &Metrics) -> RecycleResult<sqlx::Error> {

@@ -230,7 +230,9 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let cause = error.to_string();
         let mut problem = match error {
-            Error::Internal { .. } | Error::Configuration(_) => return Self::internal(cause),
+            Error::Internal { .. } | Error::Configuration(_) | Error::NotReadCommitted(_) => {
+                return Self::internal(cause);
+            }
             Error::Unavailable(_) => Self::new(
                 Code::DatabaseUnavailable,
                 "Try again in a moment, under the same Idempotency-Key if there was one: what took effect is found again.",

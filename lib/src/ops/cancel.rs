@@ -1,14 +1,17 @@
 //! Give a held reservation's units back.
 
+use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-use super::settle::{Call, Outcome, SETTLE, Settlements, Verb};
+use super::settle::{Call, Outcome, SETTLE, Settlements, Verb, settle};
 use crate::coalesce::{Lanes, ending};
+use crate::db::transaction::Transaction;
 use crate::error::Error;
 use crate::reservation::Reservation;
 
 /// What became of it.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Cancel {
     /// Cancelled, by this call.
     Cancelled(Reservation),
@@ -24,7 +27,20 @@ pub enum Cancel {
 
 pub(crate) async fn cancel(settlements: &Lanes<Settlements>, reservation_id: Uuid) -> Result<Cancel, Error> {
     let call = Call { reservation_id, verb: Verb::Cancel };
-    let Some((outcome, reservation)) = settlements.call(ending(reservation_id), call).await? else {
+    outcome(settlements.call(ending(reservation_id), call).await?)
+}
+
+/// [`Inventory::cancel`](crate::Inventory::cancel) inside a transaction of the caller's: see [`reserve_in`](crate::reserve_in).
+///
+/// # Errors
+/// As [`reserve_in`](crate::reserve_in).
+pub async fn cancel_in(connection: &mut PgConnection, reservation_id: Uuid) -> Result<Cancel, Error> {
+    let mut transaction = Transaction::of(connection).await?;
+    outcome(settle(&mut transaction, Call { reservation_id, verb: Verb::Cancel }).await?)
+}
+
+fn outcome(settled: Option<(Outcome, Reservation)>) -> Result<Cancel, Error> {
+    let Some((outcome, reservation)) = settled else {
         return Ok(Cancel::ReservationNotFound);
     };
     match outcome {

@@ -1,12 +1,15 @@
 //! Deduct a held reservation's units for good.
 
 use serde::{Deserialize, Serialize};
+use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use super::reacquire::{self, Reacquire};
-use super::settle::{Call, Outcome, SETTLE, Settlements, Verb};
+use super::settle::{Call, Outcome, SETTLE, Settlements, Verb, settle};
 use crate::coalesce::{Lanes, ending};
 use crate::db::Database;
+use crate::db::fetch::Fetch;
+use crate::db::transaction::Transaction;
 use crate::error::Error;
 use crate::reservation::Reservation;
 
@@ -14,15 +17,37 @@ use crate::reservation::Reservation;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct ConfirmOptions {
     /// What to do when the hold has expired; refused unless said otherwise.
     #[serde(default)]
+    #[cfg_attr(feature = "http", schemars(schema_with = "if_expired_schema"))]
     pub if_expired: IfExpired,
+}
+
+/// In place, and with null, which stands for the default.
+#[cfg(feature = "http")]
+fn if_expired_schema(_: &mut schemars::r#gen::SchemaGenerator) -> schemars::schema::Schema {
+    use schemars::schema::{InstanceType, SchemaObject};
+    let words = ["refuse", "reacquire"].map(serde_json::Value::from);
+    SchemaObject {
+        instance_type: Some(InstanceType::String.into()),
+        enum_values: Some(words.into_iter().chain([serde_json::Value::Null]).collect()),
+        extensions: [("nullable".to_owned(), true.into())].into(),
+        ..SchemaObject::default()
+    }
+    .into()
+}
+
+impl ConfirmOptions {
+    /// Confirms an expired hold all the same when its units are free.
+    pub fn reacquire() -> Self {
+        Self { if_expired: IfExpired::Reacquire }
+    }
 }
 
 /// What to do when the hold has expired.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum IfExpired {
     /// Refuse.
@@ -34,6 +59,7 @@ pub enum IfExpired {
 
 /// What became of it.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Confirm {
     /// Confirmed, by this call.
     Confirmed(Reservation),
@@ -53,13 +79,36 @@ pub enum Confirm {
 }
 
 pub(crate) async fn confirm(
-    database: &Database,
+    mut database: &Database,
     settlements: &Lanes<Settlements>,
     reservation_id: Uuid,
     options: ConfirmOptions,
 ) -> Result<Confirm, Error> {
     let call = Call { reservation_id, verb: Verb::Confirm };
-    let Some((outcome, reservation)) = settlements.call(ending(reservation_id), call).await? else {
+    let settled = settlements.call(ending(reservation_id), call).await?;
+    outcome(&mut database, settled, options).await
+}
+
+/// [`Inventory::confirm`](crate::Inventory::confirm) inside a transaction of the caller's: see [`reserve_in`](crate::reserve_in).
+///
+/// # Errors
+/// As [`reserve_in`](crate::reserve_in).
+pub async fn confirm_in(
+    connection: &mut PgConnection,
+    reservation_id: Uuid,
+    options: ConfirmOptions,
+) -> Result<Confirm, Error> {
+    let mut transaction = Transaction::of(connection).await?;
+    let settled = settle(&mut transaction, Call { reservation_id, verb: Verb::Confirm }).await?;
+    outcome(&mut transaction, settled, options).await
+}
+
+async fn outcome(
+    fetch: &mut impl Fetch,
+    settled: Option<(Outcome, Reservation)>,
+    options: ConfirmOptions,
+) -> Result<Confirm, Error> {
+    let Some((outcome, reservation)) = settled else {
         return Ok(Confirm::ReservationNotFound);
     };
     match (outcome, options.if_expired) {
@@ -71,7 +120,7 @@ pub(crate) async fn confirm(
         }
         // The expiry is recorded now, so the units are free, and are taken in one statement or not at all.
         (Outcome::Expired | Outcome::AlreadyExpired, IfExpired::Reacquire) => {
-            match reacquire::reacquire(database, reservation.id, reservation.item_id).await? {
+            match reacquire::reacquire(fetch, reservation.id, reservation.item_id).await? {
                 Reacquire::Reacquired(reservation) => Ok(Confirm::Confirmed(reservation)),
                 Reacquire::AlreadyConfirmed(reservation) => Ok(Confirm::AlreadyConfirmed(reservation)),
                 Reacquire::InsufficientAvailability { reservation, available_quantity } => {

@@ -17,6 +17,7 @@ const CREATE_ITEM: Statement = Statement { name: "create_item", sql: include_str
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct NewItem {
     /// What it is called.
     pub name: ItemName,
@@ -30,8 +31,26 @@ pub struct NewItem {
     pub metadata: Option<Metadata>,
 }
 
+impl NewItem {
+    /// An item with its units, and nothing else.
+    pub fn new(name: ItemName, initial_quantity: TotalQuantity) -> Self {
+        Self { name, initial_quantity, sku: None, metadata: None }
+    }
+
+    /// The same, under the shop's own number.
+    pub fn with_sku(self, sku: Sku) -> Self {
+        Self { sku: Some(sku), ..self }
+    }
+
+    /// The same, with the shop's own data.
+    pub fn with_metadata(self, metadata: Metadata) -> Self {
+        Self { metadata: Some(metadata), ..self }
+    }
+}
+
 /// What became of it.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum CreateItem {
     /// Created, by this call.
     Created(Item),
@@ -41,9 +60,18 @@ pub enum CreateItem {
     IdempotencyKeyReused,
 }
 
+/// The statement's word for what became of the call.
+#[derive(Clone, Copy, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+enum Outcome {
+    Created,
+    Replayed,
+    KeyReused,
+}
+
 #[derive(sqlx::FromRow)]
 struct Row {
-    outcome: String,
+    outcome: Outcome,
     id: Uuid,
     name: String,
     sku: Option<String>,
@@ -82,10 +110,9 @@ pub(crate) async fn create_item(
         created_at: row.created_at,
         updated_at: row.created_at,
     };
-    match row.outcome.as_str() {
-        "created" => Ok(CreateItem::Created(item)),
-        "replayed" => Ok(CreateItem::Replayed(item)),
-        "key_reused" => Ok(CreateItem::IdempotencyKeyReused),
-        outcome => Err(CREATE_ITEM.unexpected(outcome)),
-    }
+    Ok(match row.outcome {
+        Outcome::Created => CreateItem::Created(item),
+        Outcome::Replayed => CreateItem::Replayed(item),
+        Outcome::KeyReused => CreateItem::IdempotencyKeyReused,
+    })
 }

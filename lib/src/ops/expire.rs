@@ -30,14 +30,23 @@ impl Default for SweepLimit {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct ExpireOptions {
     /// Holds to record at most.
     #[serde(default)]
+    #[cfg_attr(feature = "http", schemars(with = "Option<SweepLimit>"))]
     pub limit: SweepLimit,
 }
 
+impl ExpireOptions {
+    /// So many holds at most.
+    pub fn limited(limit: SweepLimit) -> Self {
+        Self { limit }
+    }
+}
+
 /// What a sweep did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 pub struct Expire {
     /// Holds recorded as EXPIRED.

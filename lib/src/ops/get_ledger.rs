@@ -12,11 +12,19 @@ const GET_LEDGER: Statement = Statement { name: "get_ledger", sql: include_str!(
 
 /// Which page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LedgerQuery {
     /// The version after which the page begins; 0 for the first page.
     pub after_version: i64,
     /// Entries on it at most, from 1.
     pub entry_count_max: i64,
+}
+
+impl LedgerQuery {
+    /// A page behind a version, of so many entries at most.
+    pub fn after(after_version: i64, entry_count_max: i64) -> Self {
+        Self { after_version, entry_count_max }
+    }
 }
 
 /// One entry; all but the item is null when the page is empty.

@@ -10,6 +10,7 @@ const HEALTH: Statement = Statement { name: "health", sql: include_str!("health.
 
 /// The database's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Health {
     /// The newest migration applied; none when the schema is empty.
     pub migration_version: Option<i32>,

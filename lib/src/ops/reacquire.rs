@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::MOVED_COUNT_MAX;
-use crate::db::Database;
+use crate::db::fetch::Fetch;
 use crate::error::Error;
 use crate::reservation::Reservation;
 use crate::statement::{Statement, Value};
@@ -20,36 +20,45 @@ pub(crate) enum Reacquire {
     InsufficientAvailability { reservation: Reservation, available_quantity: i64 },
 }
 
+/// The statement's word for what became of the call.
+#[derive(Clone, Copy, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+enum Outcome {
+    Confirmed,
+    AlreadyConfirmed,
+    InsufficientAvailability,
+    Moved,
+}
+
 #[derive(sqlx::FromRow)]
 struct Row {
-    outcome: String,
+    outcome: Outcome,
     available_quantity: i64,
     #[sqlx(flatten)]
     reservation: Reservation,
 }
 
-pub(crate) async fn reacquire(database: &Database, reservation_id: Uuid, item_id: Uuid) -> Result<Reacquire, Error> {
+pub(crate) async fn reacquire(fetch: &mut impl Fetch, reservation_id: Uuid, item_id: Uuid) -> Result<Reacquire, Error> {
     let values = [Value::Uuid(reservation_id)];
     let (mut moved_count, mut in_doubt) = (0, false);
     loop {
         let answer = if moved_count < MOVED_COUNT_MAX {
-            database.fetch(&REACQUIRE, &values).await?
+            fetch.fetch(&REACQUIRE, &values).await?
         } else {
-            database.fetch_behind_lock(&REACQUIRE, &values, item_id).await?
+            fetch.fetch_behind_lock(&REACQUIRE, &values, item_id).await?
         };
         in_doubt |= answer.in_doubt;
         let row: Row = REACQUIRE.decode_first(&answer)?.ok_or_else(|| REACQUIRE.unexpected("no row"))?;
         let Row { outcome, available_quantity, reservation } = row;
-        return match outcome.as_str() {
-            "confirmed" => Ok(Reacquire::Reacquired(reservation)),
-            "already_confirmed" => Ok(Reacquire::AlreadyConfirmed(reservation)),
-            "insufficient_availability" => REACQUIRE
+        return match outcome {
+            Outcome::Confirmed => Ok(Reacquire::Reacquired(reservation)),
+            Outcome::AlreadyConfirmed => Ok(Reacquire::AlreadyConfirmed(reservation)),
+            Outcome::InsufficientAvailability => REACQUIRE
                 .refuse_if_certain(in_doubt, Reacquire::InsufficientAvailability { reservation, available_quantity }),
-            "moved" => {
+            Outcome::Moved => {
                 moved_count += 1;
                 continue;
             }
-            outcome => Err(REACQUIRE.unexpected(outcome)),
         };
     }
 }

@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use super::refuse::{self, Refusals};
 use super::{MOVED_COUNT_MAX, json_array};
 use crate::coalesce::{Coalesce, Lanes, Member, reservation_id};
 use crate::db::Database;
+use crate::db::fetch::Fetch;
+use crate::db::transaction::Transaction;
 use crate::error::Error;
 use crate::hints::Hints;
 use crate::reservation::{CustomerId, IdempotencyKey, Quantity, Reservation, Status, TimeToLive, fingerprint};
@@ -22,6 +25,7 @@ const RESERVE_BATCH: Statement = Statement { name: "reserve_batch", sql: include
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct NewReservation {
     /// The item to hold units of.
     pub item_id: Uuid,
@@ -31,11 +35,25 @@ pub struct NewReservation {
     pub quantity: Quantity,
     /// How long the hold lives, in seconds from the instant it is made; 600 unless said otherwise.
     #[serde(default)]
+    #[cfg_attr(feature = "http", schemars(with = "Option<TimeToLive>"))]
     pub ttl_seconds: TimeToLive,
+}
+
+impl NewReservation {
+    /// A hold of some units for 600 seconds.
+    pub fn new(item_id: Uuid, customer_id: CustomerId, quantity: Quantity) -> Self {
+        Self { item_id, customer_id, quantity, ttl_seconds: TimeToLive::default() }
+    }
+
+    /// The same, for so long.
+    pub fn for_seconds(self, ttl_seconds: TimeToLive) -> Self {
+        Self { ttl_seconds, ..self }
+    }
 }
 
 /// What became of it.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Reserve {
     /// Held, by this call.
     Reserved(Reservation),
@@ -158,14 +176,45 @@ pub(crate) async fn reserve(
     reserves.call(item_id, Call::new(new_reservation, idempotency_key)).await
 }
 
+/// Holds units inside a transaction of the caller's, so that they commit or roll back with the caller's own rows. The
+/// statements are those of [`Inventory::reserve`](crate::Inventory::reserve), without retries and without sharing.
+///
+/// The item is locked until the caller commits: every other call for it waits that long, so keep the transaction short, and
+/// take several items by ascending id, or two such transactions deadlock. An error ends the transaction; roll it back, and
+/// begin again where [`Error::is_retryable`] says so. Without a transaction of one's own, the safe order is: reserve, write
+/// one's own rows under the reservation's id, confirm.
+///
+/// # Errors
+/// [`Error::NotReadCommitted`] at another isolation level; [`Error::Overloaded`] after a deadlock, a conflict or a lock timeout.
+pub async fn reserve_in(
+    connection: &mut PgConnection,
+    new_reservation: NewReservation,
+    idempotency_key: Option<IdempotencyKey>,
+) -> Result<Reserve, Error> {
+    let mut transaction = Transaction::of(connection).await?;
+    Scarcity::default().send_alone(&mut transaction, &Call::new(new_reservation, idempotency_key)).await
+}
+
 /// The operation: a lone call by `reserve.sql`, and by `reserve_batch.sql` when that grants nothing; several calls of one
 /// item by `reserve_batch.sql`.
 pub(crate) struct Reserves {
     pub database: Arc<Database>,
+    pub scarcity: Scarcity,
+}
+
+/// What answers said of items, and so which statement is tried first.
+#[derive(Default)]
+pub(crate) struct Scarcity {
     /// Items of which nothing was left, for which a refusal is tried first.
     pub sold_out: Arc<Hints>,
     /// Items that have too few units for one more call like the last, for which the lean statement is passed over.
-    pub scarce: Hints,
+    scarce: Hints,
+}
+
+impl Scarcity {
+    pub fn new(sold_out: Arc<Hints>) -> Self {
+        Self { sold_out, scarce: Hints::default() }
+    }
 }
 
 /// What the statements sent for some calls so far say about the next one.
@@ -182,22 +231,8 @@ impl Coalesce for Reserves {
     type Call = Call;
     type Answer = Reserve;
 
-    async fn send_alone(&self, item_id: Uuid, call: &Call) -> Result<Reserve, Error> {
-        let mut attempts = Attempts::default();
-        if !self.scarce.get(item_id) {
-            let answer = self.database.fetch(&RESERVE, &call.values()).await?;
-            if let Some(reservation) = RESERVE.decode_first(&answer)? {
-                return Ok(Reserve::Reserved(reservation));
-            }
-            attempts.in_doubt = answer.in_doubt;
-        }
-        loop {
-            let outcome = self.decide(item_id, &[call], &mut attempts).await?.pop();
-            let outcome = outcome.ok_or_else(|| RESERVE_BATCH.unexpected("no row"))?;
-            if let Some(outcome) = outcome? {
-                return Ok(outcome);
-            }
-        }
+    async fn send_alone(&self, _: Uuid, call: &Call) -> Result<Reserve, Error> {
+        self.scarcity.send_alone(&mut &*self.database, call).await
     }
 
     async fn send_together(
@@ -208,7 +243,7 @@ impl Coalesce for Reserves {
         let mut attempts = Attempts::default();
         while !members.is_empty() {
             let calls: Vec<_> = members.iter().map(|member| &member.call).collect();
-            let outcomes = match self.decide(item_id, &calls, &mut attempts).await {
+            let outcomes = match self.scarcity.decide(&mut &*self.database, item_id, &calls, &mut attempts).await {
                 Ok(outcomes) => outcomes,
                 Err(error) => return Err((error, members)),
             };
@@ -230,19 +265,38 @@ impl Coalesce for Reserves {
     }
 }
 
-impl Reserves {
+impl Scarcity {
+    async fn send_alone(&self, fetch: &mut impl Fetch, call: &Call) -> Result<Reserve, Error> {
+        let item_id = call.new_reservation.item_id;
+        let mut attempts = Attempts::default();
+        if !self.scarce.get(item_id) {
+            let answer = fetch.fetch(&RESERVE, &call.values()).await?;
+            if let Some(reservation) = RESERVE.decode_first(&answer)? {
+                return Ok(Reserve::Reserved(reservation));
+            }
+            attempts.in_doubt = answer.in_doubt;
+        }
+        loop {
+            let outcome = self.decide(fetch, item_id, &[call], &mut attempts).await?.pop();
+            if let Some(outcome) = outcome.ok_or_else(|| RESERVE_BATCH.unexpected("no row"))?? {
+                return Ok(outcome);
+            }
+        }
+    }
+
     /// Runs the general statement once. For each call, what became of it; none when it has to be sent again.
     async fn decide(
         &self,
+        fetch: &mut impl Fetch,
         item_id: Uuid,
         calls: &[&Call],
         attempts: &mut Attempts,
     ) -> Result<Vec<Result<Option<Reserve>, Error>>, Error> {
         let values = [Value::Uuid(item_id), Value::Text(Some(written(calls)))];
         let answered = if attempts.moved_count < MOVED_COUNT_MAX {
-            self.database.fetch(&RESERVE_BATCH, &values).await
+            fetch.fetch(&RESERVE_BATCH, &values).await
         } else {
-            self.database.fetch_behind_lock(&RESERVE_BATCH, &values, item_id).await
+            fetch.fetch_behind_lock(&RESERVE_BATCH, &values, item_id).await
         };
         attempts.moved_count += 1;
         let rows = answered.and_then(|answer| {

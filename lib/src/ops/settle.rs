@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::json_array;
 use crate::coalesce::{Coalesce, Member};
 use crate::db::Database;
+use crate::db::fetch::Fetch;
 use crate::error::Error;
 use crate::reservation::Reservation;
 use crate::statement::{Statement, Value};
@@ -57,6 +58,17 @@ impl<'r> FromRow<'r, PgRow> for Found {
     }
 }
 
+/// Sends one call.
+pub(super) async fn settle(fetch: &mut impl Fetch, call: Call) -> Result<Option<(Outcome, Reservation)>, Error> {
+    let verb = match call.verb {
+        Verb::Confirm => "confirm",
+        Verb::Cancel => "cancel",
+    };
+    let values = [Value::Uuid(call.reservation_id), Value::Text(Some(verb.to_owned()))];
+    let answer = fetch.fetch(&SETTLE, &values).await?;
+    Ok(SETTLE.decode_first(&answer)?.and_then(|Found(settled)| settled))
+}
+
 /// The operation. None is the answer when there is no such reservation.
 pub(crate) struct Settlements {
     pub database: Arc<Database>,
@@ -69,13 +81,7 @@ impl Coalesce for Settlements {
     type Answer = Option<(Outcome, Reservation)>;
 
     async fn send_alone(&self, _: u16, call: &Call) -> Result<Option<(Outcome, Reservation)>, Error> {
-        let verb = match call.verb {
-            Verb::Confirm => "confirm",
-            Verb::Cancel => "cancel",
-        };
-        let values = [Value::Uuid(call.reservation_id), Value::Text(Some(verb.to_owned()))];
-        let answer = self.database.fetch(&SETTLE, &values).await?;
-        Ok(SETTLE.decode_first(&answer)?.and_then(|Found(settled)| settled))
+        settle(&mut &*self.database, *call).await
     }
 
     async fn send_together(&self, _: u16, members: Vec<Member<Self>>) -> Result<(), (Error, Vec<Member<Self>>)> {

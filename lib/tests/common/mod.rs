@@ -60,13 +60,21 @@ impl Fixture {
 
     /// Another process's inventory in the same database.
     pub async fn another(&self, connections_max: usize) -> Inventory {
-        let config = Config { connections_max, ..Config::new(&self.url) };
+        let config = {
+            let mut config = Config::new(&self.url);
+            config.connections_max = connections_max;
+            config
+        };
         Inventory::connect(&config).await.unwrap()
     }
 
     /// An inventory whose calls each have a statement of their own, so that any number of them can be seen to wait.
     pub async fn alone(&self) -> Inventory {
-        let config = Config { coalescing: false, ..Config::new(&self.url) };
+        let config = {
+            let mut config = Config::new(&self.url);
+            config.coalescing = false;
+            config
+        };
         Inventory::connect(&config).await.unwrap()
     }
 
@@ -150,21 +158,12 @@ pub async fn run(connection: &mut PgConnection, sql: &str) {
 }
 
 pub fn new_item(total_quantity: i64) -> NewItem {
-    NewItem {
-        name: "Ticket".try_into().unwrap(),
-        initial_quantity: total_quantity.try_into().unwrap(),
-        sku: None,
-        metadata: None,
-    }
+    NewItem::new("Ticket".try_into().unwrap(), total_quantity.try_into().unwrap())
 }
 
 pub fn new_reservation(item_id: Uuid, quantity: i64, ttl_seconds: f64) -> NewReservation {
-    NewReservation {
-        item_id,
-        customer_id: "customer".try_into().unwrap(),
-        quantity: quantity.try_into().unwrap(),
-        ttl_seconds: ttl_seconds.try_into().unwrap(),
-    }
+    NewReservation::new(item_id, "customer".try_into().unwrap(), quantity.try_into().unwrap())
+        .for_seconds(ttl_seconds.try_into().unwrap())
 }
 
 pub fn reserved(outcome: Reserve) -> Reservation {
@@ -371,7 +370,12 @@ impl Proxy {
     /// An inventory with one connection, through here.
     pub async fn inventory(&self, fixture: &Fixture, pooling: Pooling) -> Inventory {
         let options = PgConnectOptions::from_str(&fixture.url).unwrap().host("127.0.0.1").port(self.port);
-        let config = Config { connections_max: 1, pooling, ..Config::new(options.to_url_lossy()) };
+        let config = {
+            let mut config = Config::new(options.to_url_lossy());
+            config.connections_max = 1;
+            config.pooling = pooling;
+            config
+        };
         Inventory::connect(&config).await.unwrap()
     }
 }

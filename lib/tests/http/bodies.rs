@@ -121,3 +121,96 @@ fn letters(random: &mut fastrand::Rng) -> String {
         .filter(|letter| !['"', '\\', '\u{7f}'].contains(letter))
         .collect()
 }
+
+/// A JSON value in the form in which it is answered: members in order, no white space, no escape that need not be.
+fn random_value(random: &mut fastrand::Rng, depth_left: usize) -> String {
+    let kind = if depth_left == 0 { random.u8(0..4) } else { random.u8(0..6) };
+    match kind {
+        0 => ["null", "true", "false"][random.usize(0..3)].to_owned(),
+        1 | 2 => random_number(random),
+        3 => random_text(random),
+        4 => {
+            let values: Vec<_> = (0..random.usize(0..4)).map(|_| random_value(random, depth_left - 1)).collect();
+            format!("[{}]", values.join(","))
+        }
+        _ => random_object(random, depth_left - 1),
+    }
+}
+
+fn random_object(random: &mut fastrand::Rng, depth_left: usize) -> String {
+    let names: std::collections::BTreeSet<String> =
+        (0..random.usize(0..4)).map(|_| serde_json::from_str(&random_text(random)).unwrap()).collect();
+    let members: Vec<_> = names
+        .into_iter()
+        .map(|name| format!("{}:{}", serde_json::to_string(&name).unwrap(), random_value(random, depth_left)))
+        .collect();
+    format!("{{{}}}", members.join(","))
+}
+
+/// Digits beyond what a float or an integer of 64 bits keeps, and exponents near the end of a float's range.
+fn random_number(random: &mut fastrand::Rng) -> String {
+    let digits = |random: &mut fastrand::Rng| -> String {
+        let length = random.usize(1..25);
+        (0..length).map(|_| random.digit(10)).collect()
+    };
+    let mut number = if random.bool() { "-".to_owned() } else { String::new() };
+    number.push(random.digit(9).max('1'));
+    number.push_str(&digits(random));
+    if random.bool() {
+        number.push_str(&format!(".{}", digits(random)));
+    }
+    if random.bool() {
+        number.push_str(&format!("e{}{}", ["", "+", "-"][random.usize(0..3)], random.u32(0..280)));
+    }
+    number
+}
+
+fn random_text(random: &mut fastrand::Rng) -> String {
+    let letters = [
+        "a",
+        "Z",
+        "\u{0}",
+        "\u{1f}",
+        "\"",
+        "\\",
+        "/",
+        "é",
+        "\u{2028}",
+        "\u{1F600}",
+        " ",
+        "$serde_json::private::RawValue",
+    ];
+    let text: String = (0..random.usize(0..6)).map(|_| letters[random.usize(0..letters.len())]).collect();
+    serde_json::to_string(&text).unwrap()
+}
+
+/// Whatever was accepted is read as it was sent, digit for digit, and found again under its key; nothing answers 5xx.
+#[tokio::test]
+async fn any_metadata_is_answered_as_it_was_sent() {
+    let api = Api::new().await;
+    let seed = fastrand::u64(..);
+    let mut random = fastrand::Rng::with_seed(seed);
+    for case in 0..300 {
+        let metadata = random_object(&mut random, 5);
+        let body = format!(r#"{{"name":"a","initial_quantity":1,"metadata":{metadata}}}"#);
+        let headers = [JSON[0], ("idempotency-key", &*format!("case-{case}"))];
+        let read = async |method: Method, path: &str, body: &str| {
+            let mut request = api.client.request(method, format!("{}{path}", api.url)).body(body.to_owned());
+            for (name, value) in headers {
+                request = request.header(name, value);
+            }
+            let response = request.send().await.unwrap();
+            let status = response.status();
+            let text = response.text().await.unwrap();
+            assert!(status.is_success(), "seed {seed}, case {case}: {status} {text} for {metadata}");
+            serde_json::from_str::<Kept>(&text).unwrap()
+        };
+        let created = read(Method::POST, "/v1/items", &body).await;
+        let replayed = read(Method::POST, "/v1/items", &body).await;
+        let found = read(Method::GET, &format!("/v1/items/{}", created.id), "").await;
+        for kept in [&created, &replayed, &found] {
+            assert_eq!(kept.id, created.id);
+            assert_eq!(kept.metadata.get(), metadata, "seed {seed}, case {case}");
+        }
+    }
+}

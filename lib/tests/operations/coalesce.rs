@@ -201,8 +201,8 @@ async fn confirms_and_cancels_that_wait_leave_together_in_their_order() {
     let mut gate = Gate::close_item(&fixture, item.id).await;
     let mut calls = vec![settle(&holds[0], true)];
     gate.wait_for(1).await;
-    let unknown = with_ending_of(Uuid::now_v7(), item.id);
-    let unknown = Reservation { id: unknown, ..holds[0].clone() };
+    let mut unknown = holds[0].clone();
+    unknown.id = with_ending_of(Uuid::now_v7(), item.id);
     let line = [
         (&holds[1], false),
         (&holds[2], true),
@@ -433,7 +433,11 @@ async fn a_long_line_at_one_item_does_not_hold_up_another() {
 async fn a_wait_in_line_is_bounded_and_takes_no_effect() {
     let fixture = Fixture::new().await;
     let item = fixture.item(50).await;
-    let config = Config { wait_max: Duration::from_millis(300), ..Config::new(&fixture.url) };
+    let config = {
+        let mut config = Config::new(&fixture.url);
+        config.wait_max = Duration::from_millis(300);
+        config
+    };
     let inventory = Inventory::connect(&config).await.unwrap();
     let gate = Gate::close_item(&fixture, item.id).await;
     let started = Instant::now();

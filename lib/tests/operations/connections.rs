@@ -93,7 +93,11 @@ async fn a_dropped_call_leaves_the_books_in_order_and_the_pool_usable() {
 async fn a_wait_for_a_lock_is_bounded_and_takes_no_effect() {
     let fixture = Fixture::new().await;
     let item = fixture.item(5).await;
-    let config = Config { wait_max: Duration::from_millis(300), ..Config::new(&fixture.url) };
+    let config = {
+        let mut config = Config::new(&fixture.url);
+        config.wait_max = Duration::from_millis(300);
+        config
+    };
     let inventory = Inventory::connect(&config).await.unwrap();
     let gate = Gate::close_item(&fixture, item.id).await;
     let error = inventory.reserve(new_reservation(item.id, 1, 600.0), None).await.unwrap_err();
@@ -107,7 +111,12 @@ async fn a_wait_for_a_lock_is_bounded_and_takes_no_effect() {
 async fn a_wait_for_a_connection_is_bounded() {
     let fixture = Fixture::new().await;
     let item = fixture.item(5).await;
-    let config = Config { wait_max: Duration::from_millis(400), connections_max: 1, ..Config::new(&fixture.url) };
+    let config = {
+        let mut config = Config::new(&fixture.url);
+        config.wait_max = Duration::from_millis(400);
+        config.connections_max = 1;
+        config
+    };
     let inventory = Inventory::connect(&config).await.unwrap();
     let mut gate = Gate::close_item(&fixture, item.id).await;
     let caller = inventory.clone();
@@ -125,8 +134,11 @@ async fn a_wait_for_a_connection_is_bounded() {
 
 #[tokio::test]
 async fn an_unreachable_database_is_an_error_that_keeps_the_password() {
-    let config =
-        Config { wait_max: Duration::from_millis(500), ..Config::new("postgres://user:hunter2@127.0.0.1:1/nowhere") };
+    let config = {
+        let mut config = Config::new("postgres://user:hunter2@127.0.0.1:1/nowhere");
+        config.wait_max = Duration::from_millis(500);
+        config
+    };
     let error = Inventory::connect(&config).await.err().unwrap();
     assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
     assert!(!error.to_string().contains("hunter2") && !format!("{error:?}").contains("hunter2"));

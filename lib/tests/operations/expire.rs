@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::common::{Fixture, Gate, at_once, send};
 
 fn limit(limit: i64) -> ExpireOptions {
-    ExpireOptions { limit: limit.try_into().unwrap() }
+    ExpireOptions::limited(limit.try_into().unwrap())
 }
 
 async fn lapsed_holds(fixture: &Fixture, item_id: Uuid, count: usize) {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rstest::rstest;
-use stockhold::{Confirm, ConfirmOptions, ExpireOptions, IfExpired, Reserve};
+use stockhold::{Confirm, ConfirmOptions, ExpireOptions, Reserve};
 
 use crate::common::{Fixture, Gate, new_reservation, send};
 
@@ -41,13 +41,13 @@ async fn a_storm_of_every_operation_neither_oversells_nor_deadlocks(#[case] queu
                         0 => drop(inventory.confirm(id, ConfirmOptions::default()).await.unwrap()),
                         1 => {
                             // Given back at once, or the items are soon sold out for good.
-                            let options = ConfirmOptions { if_expired: IfExpired::Reacquire };
+                            let options = ConfirmOptions::reacquire();
                             let confirmed = inventory.confirm(id, options).await.unwrap();
                             assert!(!matches!(confirmed, Confirm::ReservationNotFound));
                         }
                         2..=5 => drop(inventory.cancel(id).await.unwrap()),
                         6 => {
-                            let options = ExpireOptions { limit: random.i64(1..50).try_into().unwrap() };
+                            let options = ExpireOptions::limited(random.i64(1..50).try_into().unwrap());
                             inventory.expire(options).await.unwrap();
                         }
                         _ => drop(inventory.get_item(item_id).await.unwrap()),

@@ -11,6 +11,7 @@ mod coalesce;
 mod confirm;
 mod connections;
 mod create_item;
+mod embedded;
 mod expire;
 mod isolation;
 mod lock_order;

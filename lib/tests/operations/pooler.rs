@@ -102,7 +102,12 @@ fn decoded(text: &str) -> String {
 async fn races_behind_a_transaction_pooler_end_as_they_do_without() {
     let fixture = Fixture::with_settings("alter database % set default_transaction_isolation = 'serializable'").await;
     let Some(pooler) = start_pgbouncer(&fixture).await else { return };
-    let config = Config { connections_max: 32, pooling: Pooling::Transaction, ..Config::new(&pooler.url) };
+    let config = {
+        let mut config = Config::new(&pooler.url);
+        config.connections_max = 32;
+        config.pooling = Pooling::Transaction;
+        config
+    };
     let inventories = [Inventory::connect(&config).await.unwrap(), Inventory::connect(&config).await.unwrap()];
     let items = [fixture.item(50).await.id, fixture.item(50).await.id];
     let clients: Vec<_> = (0..64)
@@ -147,7 +152,11 @@ async fn races_behind_a_transaction_pooler_end_as_they_do_without() {
 #[tokio::test]
 async fn values_come_back_as_they_were_sent_in_a_message() {
     let fixture = Fixture::new().await;
-    let config = Config { pooling: Pooling::Transaction, ..Config::new(&fixture.url) };
+    let config = {
+        let mut config = Config::new(&fixture.url);
+        config.pooling = Pooling::Transaction;
+        config
+    };
     let inventory = Inventory::connect(&config).await.unwrap();
     let mut random = fastrand::Rng::with_seed(7);
     let hostile =
@@ -160,12 +169,10 @@ async fn values_come_back_as_they_were_sent_in_a_message() {
     let item = fixture.item(1_000_000).await;
     for _ in 0..200 {
         let metadata = serde_json::json!({ text(&mut random): [text(&mut random), 1.5, null, { "a": true }] });
-        let new_item = NewItem {
-            name: text(&mut random).try_into().unwrap(),
-            initial_quantity: random.i64(1..1_000_000_000).try_into().unwrap(),
-            sku: Some(text(&mut random).try_into().unwrap()),
-            metadata: Some(serde_json::from_value::<Metadata>(metadata).unwrap()),
-        };
+        let name = text(&mut random).try_into().unwrap();
+        let new_item = NewItem::new(name, random.i64(1..1_000_000_000).try_into().unwrap())
+            .with_sku(text(&mut random).try_into().unwrap())
+            .with_metadata(serde_json::from_value::<Metadata>(metadata).unwrap());
         let CreateItem::Created(created) = inventory.create_item(new_item.clone(), None).await.unwrap() else {
             panic!()
         };
@@ -199,7 +206,7 @@ async fn values_come_back_as_they_were_sent_in_a_message() {
     let after = inventory.coalesced();
     assert!(after.call_count - before.call_count > 2 * (after.statement_count - before.statement_count), "{after:?}");
     assert!(inventory.audit(item.id).await.unwrap().unwrap().consistent);
-    let query = stockhold::LedgerQuery { after_version: 0, entry_count_max: 10 };
+    let query = stockhold::LedgerQuery::after(0, 10);
     let pages = (inventory.get_ledger(item.id, query).await, fixture.inventory.get_ledger(item.id, query).await);
     assert_eq!(pages.0.unwrap(), pages.1.unwrap());
     assert_eq!(inventory.health().await.unwrap().migration_version, Some(1));

@@ -70,7 +70,7 @@ async fn reads_that_waited_across_a_deadline_show_it() {
 async fn reads_of_the_unknown_find_nothing() {
     let fixture = Fixture::new().await;
     let id = Uuid::now_v7();
-    let query = LedgerQuery { after_version: 0, entry_count_max: 10 };
+    let query = LedgerQuery::after(0, 10);
     assert_eq!(fixture.inventory.get_item(id).await.unwrap(), None);
     assert_eq!(fixture.inventory.get_reservation(id).await.unwrap(), None);
     assert_eq!(fixture.inventory.get_ledger(id, query).await.unwrap(), None);
@@ -88,7 +88,7 @@ async fn get_ledger_pages_join_without_gap_or_overlap() {
         let mut versions = Vec::new();
         let mut after_version = 0;
         loop {
-            let query = LedgerQuery { after_version, entry_count_max };
+            let query = LedgerQuery::after(after_version, entry_count_max);
             let page = fixture.inventory.get_ledger(item.id, query).await.unwrap().unwrap();
             versions.extend(page.entries.iter().map(|entry| entry.version));
             match page.next_after_version {
@@ -98,7 +98,7 @@ async fn get_ledger_pages_join_without_gap_or_overlap() {
         }
         assert_eq!(versions, [1, 2, 3, 4, 5, 6, 7], "{entry_count_max} on a page");
     }
-    let query = LedgerQuery { after_version: 99, entry_count_max: 10 };
+    let query = LedgerQuery::after(99, 10);
     let page = fixture.inventory.get_ledger(item.id, query).await.unwrap().unwrap();
     assert_eq!((page.entries.len(), page.next_after_version), (0, None));
 }
