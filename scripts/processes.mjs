@@ -78,9 +78,9 @@ export function startProcess(command, args, { stopSignal = 'SIGTERM', graceMs = 
 }
 
 /** Runs a program in the project, shows its output as it comes, and resolves to `{ code, output }`, without colours. */
-export async function runAndRead(command, args, env) {
+export async function runAndRead(command, args, env, cwd = fileURLToPath(new URL('..', import.meta.url))) {
     const { child, exited } = startProcess(command, args, {
-        cwd: fileURLToPath(new URL('..', import.meta.url)),
+        cwd,
         env: { ...process.env, ...env },
         stdio: ['ignore', 'pipe', 'inherit'],
     });

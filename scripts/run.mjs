@@ -1,5 +1,5 @@
-// The door of every npm script: `node scripts/run.mjs start` (or test, concurrency, schedules, faults, mutants, track-record,
-// demo, bench) and its arguments.
+// The door of every npm script: `node scripts/run.mjs start` (or test, concurrency, schedules, faults, mutants, schemathesis,
+// track-record, demo, bench) and its arguments.
 //
 // It needs nothing but Node.js, so that a fresh clone works with nothing else typed: it installs the npm dependencies
 // when they are absent, runs the command, turns a failure into one line, and lets no process outlive it.
@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { Complaint } from './complaint.mjs';
 
 const PROJECT = fileURLToPath(new URL('..', import.meta.url));
-const COMMANDS = ['start', 'test', 'concurrency', 'schedules', 'faults', 'mutants', 'track-record', 'demo', 'bench'];
+const COMMANDS = ['start', 'test', 'concurrency', 'schedules', 'faults', 'mutants', 'schemathesis', 'track-record', 'demo', 'bench'];
 // Failures of the machine, not of the program: their message says enough.
 const PLAIN_FAILURES = ['EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'EDQUOT', 'EMFILE'];
 

@@ -12,6 +12,7 @@ import { tryMutants } from './mutants.mjs';
 import { testServerUrl } from './postgres.mjs';
 import { isStopping, runAndRead } from './processes.mjs';
 import { exploreAgain } from './schedules.mjs';
+import { testDocument } from './schemathesis.mjs';
 
 const PROGRAMS = ['serve', 'stockhold-harness', 'stockhold-mutants', 'stockhold-bench'];
 const SHORT_RACE = ['race', '--rounds', '3'];
@@ -32,6 +33,7 @@ export async function main(args) {
         await step('cargo test', () => cargoTest(adminUrl)),
         await step('scripts', () => scriptTests(programs)),
         await step('race', () => shortRace(programs, adminUrl)),
+        await step('document', () => shortDocument(programs, adminUrl)),
         await step('faults', () => shortFaults(programs, adminUrl)),
         await step('schedules', () => exploreAgain(programs, adminUrl, 2, ['--schedules', SCHEDULES])),
         await step('mutants', () => shortMutants(programs, adminUrl)),
@@ -98,6 +100,11 @@ async function shortRace(programs, adminUrl) {
     if (!programs.serve || !programs['stockhold-harness'])
         throw new Error('The race needs the programs that were not built.');
     return heldScenarios(await testTwoServices(programs, adminUrl, SHORT_RACE, { read: true }));
+}
+
+async function shortDocument(programs, adminUrl) {
+    if (!programs.serve) throw new Error('The document needs the program that was not built.');
+    return testDocument(programs, adminUrl);
 }
 
 async function shortFaults(programs, adminUrl) {

@@ -4,9 +4,7 @@
 // database. The harness is given the two URLs and nothing else. The script prints what broke, and which of the known
 // faults of each package were found. The exit code is 1 when a known fault was not found.
 
-import { spawnSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, open, readFile, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
@@ -17,6 +15,7 @@ import { createDatabase } from './database.mjs';
 import { freePort } from './ports.mjs';
 import { testServerUrl } from './postgres.mjs';
 import { isStopping, onStop, startProcess } from './processes.mjs';
+import { findPython, installPackages } from './python.mjs';
 
 const FOLDER = join(PROJECT, '.stockhold', 'track-record');
 const EXAMPLES = join(PROJECT, 'harness', 'examples');
@@ -113,12 +112,18 @@ export async function main(args) {
     const options = readOptions(args);
     if (options.help) return console.log(USAGE) ?? 0;
     const python = findPython();
+    if (!python) {
+        throw new Complaint(
+            'Python 3.10 to 3.13 with its venv module is needed for this test (on Debian and Ubuntu the package ' +
+                'python3-venv) and was not found: nothing was raced.',
+        );
+    }
     let harness = options.harness && resolve(options.harness);
     if (!harness) {
         checkToolchain();
         harness = (await build(['stockhold-harness']))['stockhold-harness'];
     }
-    const interpreter = await installPackages(python);
+    const interpreter = join(await installPackages(python, FOLDER, join(EXAMPLES, 'requirements.txt')), 'python');
 
     const packages = PACKAGES.filter(({ name }) => !options.package || options.package.includes(name));
     const adminUrl = packages.some(({ file }) => !file) ? await testServerUrl() : null;
@@ -153,58 +158,6 @@ function readOptions(args) {
     } catch (error) {
         throw new Complaint(`${error.message}\n\n${USAGE}`);
     }
-}
-
-// ---- Python -----------------------------------------------------------------------------------------------------------
-
-function findPython() {
-    // stateset-embedded has wheels for CPython up to 3.13, and Django 5.2 begins with 3.10.
-    const look = 'import ensurepip, sys, venv; print(*sys.version_info[:2])';
-    for (const command of ['python3', 'python', 'python3.13', 'python3.12', 'python3.11', 'python3.10']) {
-        const { status, stdout } = spawnSync(command, ['-c', look], { encoding: 'utf8' });
-        const [major, minor] = status === 0 ? stdout.split(' ').map(Number) : [];
-        if (major === 3 && minor >= 10 && minor <= 13) return { command, version: `${major}.${minor}` };
-    }
-    throw new Complaint(
-        'Python 3.10 to 3.13 with its venv module is needed for this test (on Debian and Ubuntu the package ' +
-            'python3-venv) and was not found: nothing was raced.',
-    );
-}
-
-// The marker is written last: without it an installation was interrupted, or was of other versions.
-async function installPackages({ command, version }) {
-    const venv = join(FOLDER, 'venv');
-    const programs = join(venv, process.platform === 'win32' ? 'Scripts' : 'bin');
-    const marker = join(venv, 'installed');
-    const requirements = join(EXAMPLES, 'requirements.txt');
-    const wanted = createHash('sha256')
-        .update(version)
-        .update(await readFile(requirements))
-        .digest('hex');
-    if ((await readFile(marker, 'utf8').catch(() => '')) !== wanted) {
-        console.log('Installing the three packages from PyPI, with what they bring (about 60 MB, once) …');
-        await rm(venv, { recursive: true, force: true });
-        await mkdir(FOLDER, { recursive: true });
-        await run(command, ['-m', 'venv', venv], 'Python could not make a virtual environment');
-        const install = [
-            '-m',
-            'pip',
-            'install',
-            '--quiet',
-            '--disable-pip-version-check',
-            '--only-binary=:all:',
-            '-r',
-            requirements,
-        ];
-        await run(join(programs, 'python'), install, 'pip could not install the packages');
-        await writeFile(marker, wanted);
-    }
-    return join(programs, 'python');
-}
-
-async function run(command, args, complaint) {
-    const { code } = await startProcess(command, args).exited;
-    if (code !== 0) throw new Complaint(`${complaint}; its own message is above.`);
 }
 
 // ---- one race ---------------------------------------------------------------------------------------------------------
