@@ -82,7 +82,7 @@ fn spell_out(tree: &str, prefix: &str, paths: &mut Vec<String>) {
                 from = at + 1;
                 match part.strip_suffix('}').and_then(|part| part.split_once('{')) {
                     Some((path, inner)) => {
-                        spell_out(inner, &joined(path.trim_end_matches(':')).trim_end_matches(':').to_owned(), paths)
+                        spell_out(inner, joined(path.trim_end_matches(':')).trim_end_matches(':'), paths)
                     }
                     None if part.is_empty() => {}
                     None => paths.push(joined(part)),

@@ -231,7 +231,9 @@ impl Decoder {
         let place = columns.iter().position(|column| *column == self.mapping.reservation_id);
         let id = place.and_then(|place| values.get(place)?.as_ref());
         if let (true, Some(id)) = (is_called(&self.mapping.reservations, table), id) {
-            self.items.values_mut().for_each(|item| drop(item.reservations.remove(id)));
+            for item in self.items.values_mut() {
+                item.reservations.remove(id);
+            }
         }
     }
 }

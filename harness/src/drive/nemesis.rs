@@ -92,7 +92,7 @@ async fn under(round: &mut Round, fault: Nemesis, requests: Vec<Request>) -> Res
     let struck_bunch = 1 + round.seed.below(BUNCHES as u64 - 2);
     let plan = Plan {
         fault,
-        instance: round.seed.below(fleet.len() as u64) as usize,
+        instance: round.seed.below(fleet.instance_count() as u64) as usize,
         behind: round.seed.below(2) == 0,
         at_once: round.seed.below(3) == 0,
         at: begin + Duration::from_millis(struck_bunch * BUNCH_MS) + Duration::from_micros(round.seed.below(3_000)),
@@ -125,7 +125,7 @@ async fn under(round: &mut Round, fault: Nemesis, requests: Vec<Request>) -> Res
         let _ = fleet.run(struck.instance.unwrap_or_default() as usize).await;
         return Err(Halt::Undecided("an instance could not be started again".to_owned()));
     }
-    for instance in 0..fleet.len() {
+    for instance in 0..fleet.instance_count() {
         recovers(round, fault, instance).await?;
     }
     Ok(calls)
@@ -163,7 +163,7 @@ async fn strike(fleet: &Fleet, plan: &Plan) -> (Instant, Result<(), String>, boo
         }
         Nemesis::Delay => {
             let wires = || -> Vec<&Wire> {
-                (0..fleet.len()).map(|instance| fleet.back(instance).unwrap_or(fleet.front(instance))).collect()
+                (0..fleet.instance_count()).map(|instance| fleet.back(instance).unwrap_or(fleet.front(instance))).collect()
             };
             wires().iter().for_each(|wire| wire.set(Flow::Frozen));
             sleep(FROZEN).await;

@@ -26,7 +26,7 @@ use crate::{
     target::{client::Crew, deployment::Target, dialect::Unit, fleet::Fleet},
 };
 
-/// The crew's clients, and those it hires when one is retired, have lower numbers.
+/// The numbers below are the crew's, those that it hires when a client is retired, and from 1,000,000 the sampler's.
 const FIRST_HIRED: u32 = 2_000_000;
 
 /// The stage on which rounds are played, and the round being played.

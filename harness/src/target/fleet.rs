@@ -86,7 +86,7 @@ impl Fleet {
     }
 
     /// How many instances there are.
-    pub fn len(&self) -> usize {
+    pub fn instance_count(&self) -> usize {
         self.instances.len()
     }
 

@@ -132,7 +132,7 @@ pub struct Problem {
     /// What is wrong this time, and what to do.
     pub(crate) detail: String,
     /// What the caller needs to act.
-    pub(crate) facts: Facts,
+    pub(crate) facts: Box<Facts>,
     /// For the log alone.
     pub(crate) cause: Option<String>,
     /// For the `Allow` field of a 405.
@@ -142,7 +142,7 @@ pub struct Problem {
 impl Problem {
     /// A problem with nothing to add.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), facts: Facts::default(), cause: None, allow: None }
+        Self { code, detail: detail.into(), facts: Box::default(), cause: None, allow: None }
     }
 
     /// An unexpected failure: the same words every time; the cause is for the log.
@@ -158,7 +158,7 @@ impl Problem {
             [error] => format!("{}: {}", error.pointer, error.detail),
             errors => format!("{} things are wrong; see errors.", errors.len()),
         };
-        let facts = Facts { errors, ..Facts::default() };
+        let facts = Box::new(Facts { errors, ..Facts::default() });
         Self { facts, ..Self::new(Code::ValidationFailed, detail) }
     }
 
