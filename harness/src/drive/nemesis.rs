@@ -163,7 +163,9 @@ async fn strike(fleet: &Fleet, plan: &Plan) -> (Instant, Result<(), String>, boo
         }
         Nemesis::Delay => {
             let wires = || -> Vec<&Wire> {
-                (0..fleet.instance_count()).map(|instance| fleet.back(instance).unwrap_or(fleet.front(instance))).collect()
+                (0..fleet.instance_count())
+                    .map(|instance| fleet.back(instance).unwrap_or(fleet.front(instance)))
+                    .collect()
             };
             wires().iter().for_each(|wire| wire.set(Flow::Frozen));
             sleep(FROZEN).await;
