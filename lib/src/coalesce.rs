@@ -1,26 +1,23 @@
-//! Calls that wait for one item leave together: one statement answers many, and the database still decides each.
+//! Calls of one item that wait share a statement: a queue for each item, one batch of it in flight, and the database still
+//! decides each call.
 //!
-//! What is kept here is performance and nothing else: which calls share a statement. There is no timer. A call that finds
-//! no statement of its lane under way leaves at once, alone, by the lean statement of its operation; one that does waits,
-//! and leaves with the others that wait when that statement ends.
+//! This is performance and nothing else. There is no timer: a call that finds no batch of its queue in flight is sent at
+//! once, alone, by the lean statement of its operation; a call that finds one waits in the queue, and all that wait are the
+//! next batch.
 //!
-//! A reserve's lane is its item. A confirm or a cancel names a reservation and not its item, so an id made here ends as
-//! its item's id ends ([`reservation_id`]), and the end of the id is the lane. That needs no memory of who reserved what,
-//! so it serves the reservations of other processes too, and the calls on one hot item never stand in front of another's.
-//! Two items that end alike share a lane, and a statement; it bears that.
+//! A reserve's queue is its item's. A confirm or a cancel names a reservation and not its item, so an id made here ends as
+//! its item's id ends ([`reservation_id`]), and the ending is the queue. That needs no memory of who reserved what, so it
+//! serves the reservations of other processes too. Two items that end alike share a queue.
 //!
-//! A statement runs in a task of its own, so that a caller who is dropped, or is not polled for a while, holds up nobody. A
-//! lone call's runs in its caller's task, which costs less, until somebody waits behind it or the caller is dropped.
+//! A batch runs in a task of its own, so that a caller who is dropped delays no other caller. The state's mutex is the only
+//! lock, and no call is awaited under it.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::future::poll_fn;
 use std::hash::Hash;
 use std::mem;
 use std::ops::Add;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Context;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
@@ -34,29 +31,29 @@ use crate::error::Error;
 /// Calls of one statement at most; they bound the time the item stays locked.
 const BATCH_CALL_COUNT_MAX: usize = 200;
 
-/// Calls that wait in one lane at most, and in all lanes together: what a flood of calls may cost in memory.
-const LANE_CALL_COUNT_MAX: usize = 10_000;
+/// Calls that wait in one queue at most, and in all queues together: what a flood of calls may cost in memory.
+const QUEUE_CALL_COUNT_MAX: usize = 10_000;
 const CALL_COUNT_MAX: usize = 20_000;
 
 /// An operation whose calls can share a statement.
 pub(crate) trait Coalesce: Send + Sync + 'static {
     /// What the calls of one statement have in common.
-    type Lane: Copy + Eq + Hash + Send + Sync + 'static;
+    type Queue: Copy + Eq + Hash + Send + Sync + 'static;
     type Call: Send + 'static;
     type Answer: Send + 'static;
 
     /// Sends one call, by the lean statement.
     fn send_alone(
         &self,
-        lane: Self::Lane,
+        queue: Self::Queue,
         call: &Self::Call,
     ) -> impl Future<Output = Result<Self::Answer, Error>> + Send;
 
-    /// Sends calls of one lane, in their order, in as few statements as may be, and answers those it can. It returns the
+    /// Sends calls of one queue, in their order, in as few statements as may be, and answers those it can. It returns the
     /// rest with the reason: the statement as a whole had no outcome.
     fn send_together(
         &self,
-        lane: Self::Lane,
+        queue: Self::Queue,
         members: Vec<Member<Self>>,
     ) -> impl Future<Output = Result<(), (Error, Vec<Member<Self>>)>> + Send
     where
@@ -68,7 +65,7 @@ pub(crate) trait Coalesce: Send + Sync + 'static {
     }
 }
 
-/// A call in line, and who waits for its answer. One that is dropped unanswered tells its caller that nobody knows.
+/// A call in a queue, and the caller that waits for its answer. One that is dropped unanswered leaves the outcome unknown.
 pub(crate) struct Member<Operation: Coalesce> {
     pub call: Operation::Call,
     caller: oneshot::Sender<Result<Operation::Answer, Error>>,
@@ -105,10 +102,10 @@ impl Add for Coalesced {
     }
 }
 
-/// The lanes of one operation.
-pub(crate) struct Lanes<Operation: Coalesce>(Arc<Shared<Operation>>);
+/// The queues of one operation.
+pub(crate) struct Queues<Operation: Coalesce>(Arc<Shared<Operation>>);
 
-impl<Operation: Coalesce> Clone for Lanes<Operation> {
+impl<Operation: Coalesce> Clone for Queues<Operation> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
@@ -118,175 +115,102 @@ struct Shared<Operation: Coalesce> {
     operation: Operation,
     coalescing: bool,
     wait_max: Duration,
-    traffic: Mutex<Traffic<Operation>>,
+    state: Mutex<State<Operation>>,
 }
 
-struct Traffic<Operation: Coalesce> {
-    /// A lane is here while a statement of it is under way. A second statement would meet the first at the item's row, and
-    /// both would carry fewer calls.
-    lanes: HashMap<Operation::Lane, Line<Operation>>,
+struct State<Operation: Coalesce> {
+    /// The calls that wait, in the order in which they came. A queue is here while a batch of it is in flight: a second
+    /// statement would meet the first at the item's row, and both would carry fewer calls.
+    queues: HashMap<Operation::Queue, VecDeque<Member<Operation>>>,
     done: Coalesced,
 }
 
-struct Line<Operation: Coalesce> {
-    /// The calls that wait, in the order in which they came.
-    waiting: VecDeque<Member<Operation>>,
-    /// What is under way, where a caller runs it and nobody has waited behind it yet.
-    led: Option<Led>,
-}
-
-type BoxedTurn = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// A statement that its caller runs, and that anybody may send on its way in a task of its own.
-#[derive(Clone)]
-struct Led(Arc<Mutex<Option<BoxedTurn>>>);
-
-impl Led {
-    fn new(turn: impl Future<Output = ()> + Send + 'static) -> Self {
-        Self(Arc::new(Mutex::new(Some(Box::pin(turn)))))
-    }
-
-    /// Whether it has ended, and here.
-    fn poll(&self, context: &mut Context<'_>) -> bool {
-        let mut place = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Taken out, so that one that panics is not run again.
-        let Some(mut turn) = place.take() else { return false };
-        let ended = turn.as_mut().poll(context).is_ready();
-        *place = (!ended).then_some(turn);
-        ended
-    }
-
-    /// Lets it run by itself, unless it does already or has ended.
-    fn set_off(&self, runtime: &Handle) {
-        let turn = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(turn) = turn {
-            runtime.spawn(turn);
-        }
-    }
-}
-
-/// The caller that runs a statement, which runs on without it.
-struct Leader {
-    led: Led,
-    runtime: Handle,
-}
-
-impl Drop for Leader {
-    fn drop(&mut self) {
-        self.led.set_off(&self.runtime);
-    }
-}
-
-/// Where a call stands when it has entered its lane.
-enum Entered {
-    First(Leader),
-    Behind,
-}
-
-impl<Operation: Coalesce> Lanes<Operation> {
+impl<Operation: Coalesce> Queues<Operation> {
     pub fn new(operation: Operation, coalescing: bool, wait_max: Duration) -> Self {
-        let traffic = Mutex::new(Traffic { lanes: HashMap::new(), done: Coalesced::default() });
-        Self(Arc::new(Shared { operation, coalescing, wait_max, traffic }))
+        let state = Mutex::new(State { queues: HashMap::new(), done: Coalesced::default() });
+        Self(Arc::new(Shared { operation, coalescing, wait_max, state }))
     }
 
-    /// Sends a call, alone or with others, and waits for its answer.
+    /// Sends a call, alone or in a batch, and waits for its answer.
     ///
-    /// Dropped before the call has left, it takes no effect; afterwards it takes its effect, and nobody is told.
-    pub async fn call(&self, lane: Operation::Lane, call: Operation::Call) -> Result<Operation::Answer, Error> {
+    /// Dropped before its batch is sent, the call takes no effect; afterwards it takes its effect, and no caller is told.
+    pub async fn call(&self, queue: Operation::Queue, call: Operation::Call) -> Result<Operation::Answer, Error> {
         if !self.0.coalescing {
-            return self.0.operation.send_alone(lane, &call).await;
+            return self.0.operation.send_alone(queue, &call).await;
         }
         let since = Instant::now();
-        let (caller, mut answer) = oneshot::channel();
-        let entered = self.enter(lane, Member { call, caller, since })?;
-        // What runs in this task counts its own time.
-        let mut counted = false;
-        let answer = poll_fn(|context| {
-            if let Entered::First(leader) = &entered {
-                counted |= leader.led.poll(context);
-            }
-            Pin::new(&mut answer).poll(context)
-        })
-        .await;
-        if !counted {
-            count_database_time(since.elapsed());
-        }
-        answer.unwrap_or_else(|_| Err(Error::Unavailable("the process stopped while the call was under way".into())))
+        let (caller, answer) = oneshot::channel();
+        self.enter(queue, Member { call, caller, since })?;
+        let answer = answer.await;
+        count_database_time(since.elapsed());
+        answer.unwrap_or_else(|_| Err(Error::Unavailable("the process stopped while the call was in flight".into())))
     }
 
     /// What has been done so far.
     pub fn coalesced(&self) -> Coalesced {
-        self.0.traffic().done
+        self.0.state().done
     }
 
-    fn enter(&self, lane: Operation::Lane, member: Member<Operation>) -> Result<Entered, Error> {
-        let runtime = Handle::current();
-        let mut traffic = self.0.traffic();
-        let Traffic { lanes, done } = &mut *traffic;
-        match lanes.entry(lane) {
+    fn enter(&self, queue: Operation::Queue, member: Member<Operation>) -> Result<(), Error> {
+        let mut state = self.0.state();
+        let State { queues, done } = &mut *state;
+        match queues.entry(queue) {
             Entry::Vacant(vacant) => {
-                let turn = Turn { shared: self.0.clone(), lane, runtime: runtime.clone() };
-                let led = Led::new(turn.run(vec![member]).in_current_span());
-                vacant.insert(Line { waiting: VecDeque::new(), led: Some(led.clone()) });
-                Ok(Entered::First(Leader { led, runtime }))
+                vacant.insert(VecDeque::new());
+                drop(state);
+                let runtime = Handle::current();
+                let batch = Batch { shared: self.0.clone(), queue, runtime: runtime.clone() };
+                runtime.spawn(batch.run(vec![member]).in_current_span());
             }
             Entry::Occupied(mut occupied) => {
-                let line = occupied.get_mut();
-                if line.waiting.len() >= LANE_CALL_COUNT_MAX || done.waiting_count >= CALL_COUNT_MAX {
-                    return Err(Error::Overloaded { what: "a place in line", waited: Duration::ZERO });
+                if occupied.get().len() >= QUEUE_CALL_COUNT_MAX || done.waiting_count >= CALL_COUNT_MAX {
+                    return Err(Error::Overloaded { what: "a place in the queue", waited: Duration::ZERO });
                 }
-                line.waiting.push_back(member);
+                occupied.get_mut().push_back(member);
                 done.waiting_count += 1;
-                let led = line.led.take();
-                // Whoever runs a turn may hold its place and want the traffic.
-                drop(traffic);
-                if let Some(led) = led {
-                    led.set_off(&runtime);
-                }
-                Ok(Entered::Behind)
             }
         }
+        Ok(())
     }
 }
 
 impl<Operation: Coalesce> Shared<Operation> {
-    fn traffic(&self) -> MutexGuard<'_, Traffic<Operation>> {
-        self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State<Operation>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The right to be under way in a lane. However it ends, the next calls have it, or nobody.
-struct Turn<Operation: Coalesce> {
+/// The right to have a batch of a queue in flight. However it ends, the next calls of the queue have it, or the queue goes.
+struct Batch<Operation: Coalesce> {
     shared: Arc<Shared<Operation>>,
-    lane: Operation::Lane,
+    queue: Operation::Queue,
     runtime: Handle,
 }
 
-impl<Operation: Coalesce> Drop for Turn<Operation> {
+impl<Operation: Coalesce> Drop for Batch<Operation> {
     fn drop(&mut self) {
-        let (next, too_late) = self.shared.traffic().end_turn(self);
+        let (next, too_late) = self.shared.state().end(self);
         for member in too_late {
             let waited = member.since.elapsed();
             member.answer(Err(Error::Overloaded { what: "the calls before it", waited }));
         }
         if let Some(members) = next {
-            let turn = Turn { shared: self.shared.clone(), lane: self.lane, runtime: self.runtime.clone() };
-            self.runtime.spawn(turn.run(members));
+            let batch = Batch { shared: self.shared.clone(), queue: self.queue, runtime: self.runtime.clone() };
+            self.runtime.spawn(batch.run(members));
         }
     }
 }
 
-impl<Operation: Coalesce> Traffic<Operation> {
-    /// The calls that leave next, and those that have waited too long; the lane is closed when none leave.
-    fn end_turn(&mut self, turn: &Turn<Operation>) -> (Option<Vec<Member<Operation>>>, Vec<Member<Operation>>) {
-        let Entry::Occupied(mut lane) = self.lanes.entry(turn.lane) else { return (None, Vec::new()) };
-        let Line { waiting, led } = lane.get_mut();
-        *led = None;
+impl<Operation: Coalesce> State<Operation> {
+    /// The calls of the next batch, and those that have waited too long; the queue goes when there is no next batch.
+    fn end(&mut self, batch: &Batch<Operation>) -> (Option<Vec<Member<Operation>>>, Vec<Member<Operation>>) {
+        let Entry::Occupied(mut queue) = self.queues.entry(batch.queue) else { return (None, Vec::new()) };
+        let waiting = queue.get_mut();
         let waiting_count = waiting.len();
-        let (next, too_late) = take(waiting, &turn.shared.operation, turn.shared.wait_max);
+        let (next, too_late) = take(waiting, &batch.shared.operation, batch.shared.wait_max);
         self.done.waiting_count -= waiting_count - waiting.len();
         if next.is_empty() {
-            lane.remove();
+            queue.remove();
             return (None, too_late);
         }
         (Some(next), too_late)
@@ -294,7 +218,7 @@ impl<Operation: Coalesce> Traffic<Operation> {
 }
 
 /// Takes the calls that may share the next statement, first come first; passes over those whose caller is gone, and leaves
-/// in line those that have to be distinct from one that is taken.
+/// in the queue those that have to be distinct from one that is taken.
 fn take<Operation: Coalesce>(
     waiting: &mut VecDeque<Member<Operation>>,
     operation: &Operation,
@@ -324,33 +248,33 @@ fn take<Operation: Coalesce>(
     (taken, too_late)
 }
 
-impl<Operation: Coalesce> Turn<Operation> {
+impl<Operation: Coalesce> Batch<Operation> {
     async fn run(self, mut members: Vec<Member<Operation>>) {
         let operation = &self.shared.operation;
         {
-            let done = &mut self.shared.traffic().done;
+            let done = &mut self.shared.state().done;
             done.statement_count += 1;
             done.call_count += members.len() as u64;
         }
         if members.len() > 1 {
-            tracing::debug!(call_count = members.len(), "leave together");
-            let Err((error, rest)) = operation.send_together(self.lane, members).await else { return };
-            // No call can be sent to a database that does not answer, or wait less for a lock than all of them did.
+            tracing::debug!(call_count = members.len(), "sent together");
+            let Err((error, rest)) = operation.send_together(self.queue, members).await else { return };
+            // After a timeout or a lost connection, sending each call alone would fail the same way.
             if !matches!(error, Error::Internal { .. }) {
                 return rest.into_iter().for_each(|member| member.answer(Err(error.clone())));
             }
-            // One of them may be the cause, and the others must not suffer for it.
+            // One of them may be the cause; the others are answered by statements of their own.
             tracing::warn!(call_count = rest.len(), %error, "sent again one by one");
             members = rest;
         }
         for member in members {
-            let answer = operation.send_alone(self.lane, &member.call).await;
+            let answer = operation.send_alone(self.queue, &member.call).await;
             member.answer(answer);
         }
     }
 }
 
-/// The lane of a reservation: how its id ends.
+/// The queue of a reservation: how its id ends.
 pub(crate) fn ending(id: Uuid) -> u16 {
     let [.., high, low] = id.into_bytes();
     u16::from_be_bytes([high, low])

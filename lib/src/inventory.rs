@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::coalesce::{Coalesced, Lanes};
+use crate::coalesce::{Coalesced, Queues};
 use crate::db::{Config, Database};
 use crate::error::Error;
 use crate::hints::Hints;
@@ -34,9 +34,9 @@ use crate::reservation::{IdempotencyKey, Reservation};
 pub struct Inventory {
     database: Arc<Database>,
     sold_out: Arc<Hints>,
-    reserves: Lanes<Reserves>,
-    refusals: Lanes<Refusals>,
-    settlements: Lanes<Settlements>,
+    reserves: Queues<Reserves>,
+    refusals: Queues<Refusals>,
+    settlements: Queues<Settlements>,
 }
 
 impl Inventory {
@@ -69,9 +69,9 @@ impl Inventory {
         let (database, sold_out) = (Arc::new(database), Arc::<Hints>::default());
         let reserves = Reserves { database: database.clone(), scarcity: Scarcity::new(sold_out.clone()) };
         Self {
-            reserves: Lanes::new(reserves, coalescing, wait_max),
-            refusals: Lanes::new(Refusals { database: database.clone() }, coalescing, wait_max),
-            settlements: Lanes::new(Settlements { database: database.clone() }, coalescing, wait_max),
+            reserves: Queues::new(reserves, coalescing, wait_max),
+            refusals: Queues::new(Refusals { database: database.clone() }, coalescing, wait_max),
+            settlements: Queues::new(Settlements { database: database.clone() }, coalescing, wait_max),
             database,
             sold_out,
         }
@@ -122,7 +122,7 @@ impl Inventory {
     }
 
     /// Records lapsed holds as EXPIRED and gives their units back. Safe to repeat, and to run any number of at once.
-    /// Nothing depends on it but the tidiness of the rows: a lapsed hold blocks nobody.
+    /// No call depends on it: a lapsed hold blocks none, recorded or not.
     pub async fn expire(&self, options: ExpireOptions) -> Result<Expire, Error> {
         expire::expire(&self.database, options).await
     }

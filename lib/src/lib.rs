@@ -13,12 +13,12 @@
 //!
 //! - **One statement.** Each operation is one SQL statement, so no lock is held across a network round trip.
 //! - **Lock order.** The places in the items' queues in their order, the items by ascending id, then their reservations.
-//!   Whoever changes a reservation holds its item's lock, so two changes of one item never interleave.
+//!   A statement that changes a reservation holds its item's lock, so two changes of one item never interleave.
 //! - **Recheck.** A statement's snapshot is as old as its wait. It decides by the rows it locked (READ COMMITTED gives
 //!   their newest version) and by `clock_timestamp()` read after the lock, never by what it saw before.
 //! - **Clock.** The database's, alone. A hold is expired from the instant `expires_at <= clock`.
 //! - **Waiting.** Calls that must change an item take a place in a queue (an advisory lock of the item's id) before its row,
-//!   and calls of one process that wait for one item leave together in one statement (`coalesce.rs`). Both make waiting
+//!   and calls of one process that wait for one item share one statement (`coalesce.rs`). Both make waiting
 //!   cheap, and no decision depends on either.
 //! - **Counters and ledger.** `items` carries the counters; every transition writes the counters and one ledger row in
 //!   the same statement; check constraints repeat the invariant on both.

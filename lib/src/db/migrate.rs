@@ -122,3 +122,22 @@ fn refused(statement: &'static str, error: &dyn sqlx::error::DatabaseError) -> E
 fn odd(cause: impl ToString) -> Error {
     Error::Internal { statement: "the schema's version", cause: cause.to_string() }
 }
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest, Sha256};
+
+    use super::MIGRATIONS;
+    use crate::statement::hexadecimal;
+
+    /// An applied migration is never applied again, so an edit would reach new databases alone.
+    #[test]
+    fn a_migration_is_never_edited() {
+        let digests = ["\\x0ec3f27bbd9f3bd7e62b277a1db6581f397054d09e1fb7fd5dddbe3132670819"];
+        assert_eq!(MIGRATIONS.len(), digests.len());
+        for (migration, digest) in MIGRATIONS.iter().zip(digests) {
+            let found = hexadecimal(&Sha256::digest(migration.sql));
+            assert_eq!(found, digest, "{} has changed: write the next migration instead", migration.name);
+        }
+    }
+}

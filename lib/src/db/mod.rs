@@ -1,5 +1,6 @@
 //! Connections: the pool, the session settings, the bounded retries; [`migrate`] brings the schema up to date.
-//! A statement may be sent more than once; every operation bears that, because it carries the ids of what it makes.
+//! A statement may be sent more than once; every operation carries the ids of what it makes, so the second
+//! time is a repeat.
 
 use std::cell::Cell;
 use std::fmt;
@@ -243,7 +244,7 @@ impl Database {
                     tokio::time::sleep(Duration::from_millis(fastrand::u64(0..16 << attempt))).await;
                 }
                 Failure::Broken { cause, .. } => return Err(Error::Unavailable(cause)),
-                // An earlier attempt may yet take effect, so nobody can say that nothing was changed.
+                // An earlier attempt may yet take effect, so the caller cannot be told that nothing was changed.
                 Failure::Final(error) if in_doubt => return Err(Error::Unavailable(error.to_string())),
                 Failure::Final(error) => return Err(error),
             }
@@ -336,7 +337,7 @@ impl Database {
         match sqlstate(&**database_error) {
             "40001" => Failure::Again("serialization failure"),
             "40P01" => Failure::Again("deadlock"),
-            // Somebody, often an earlier attempt of this very call, made the row that carries this id or key.
+            // Another call, often an earlier attempt of this one, made the row that carries this id or key.
             "23505" if database_error.constraint().is_some_and(names_a_request) => Failure::Again("repeated request"),
             "55P03" => Failure::Final(Error::Overloaded { what: "a lock", waited: self.wait_max }),
             "57014" => Failure::Final(Error::Overloaded { what: "a statement to end", waited: self.wait_max * 2 }),

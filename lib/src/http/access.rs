@@ -9,7 +9,7 @@ use super::problem::{Code, Problem};
 /// Who may call an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccessRule {
-    /// Anybody.
+    /// Every caller.
     Open,
     /// A caller with an API key, where there are any.
     ApiKey,
@@ -40,7 +40,7 @@ impl Access {
         Self::new(&read("API_KEYS"), &read("CRON_SECRET"))
     }
 
-    /// Whether any call is open to anybody who can reach the service.
+    /// Whether calls need no token.
     pub fn is_open(&self) -> bool {
         self.api_keys.is_empty()
     }

@@ -4,7 +4,7 @@ use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use super::settle::{Call, Outcome, SETTLE, Settlements, Verb, settle};
-use crate::coalesce::{Lanes, ending};
+use crate::coalesce::{Queues, ending};
 use crate::db::transaction::Transaction;
 use crate::error::Error;
 use crate::reservation::Reservation;
@@ -25,7 +25,7 @@ pub enum Cancel {
     Expired(Reservation),
 }
 
-pub(crate) async fn cancel(settlements: &Lanes<Settlements>, reservation_id: Uuid) -> Result<Cancel, Error> {
+pub(crate) async fn cancel(settlements: &Queues<Settlements>, reservation_id: Uuid) -> Result<Cancel, Error> {
     let call = Call { reservation_id, verb: Verb::Cancel };
     outcome(settlements.call(ending(reservation_id), call).await?)
 }

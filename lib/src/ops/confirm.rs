@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::reacquire::{self, Reacquire};
 use super::settle::{Call, Outcome, SETTLE, Settlements, Verb, settle};
-use crate::coalesce::{Lanes, ending};
+use crate::coalesce::{Queues, ending};
 use crate::db::Database;
 use crate::db::fetch::Fetch;
 use crate::db::transaction::Transaction;
@@ -80,7 +80,7 @@ pub enum Confirm {
 
 pub(crate) async fn confirm(
     mut database: &Database,
-    settlements: &Lanes<Settlements>,
+    settlements: &Queues<Settlements>,
     reservation_id: Uuid,
     options: ConfirmOptions,
 ) -> Result<Confirm, Error> {

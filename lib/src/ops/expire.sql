@@ -2,8 +2,8 @@
 --
 -- Parameters: hold_count_max bigint, at least 1; busy_item_ids uuid[], items to leave out; expires_from timestamptz, a
 --             deadline before which nothing is looked for, or null.
--- Locks:      the items of the batch by ascending id, skipping those that are busy: a sweep waits for nobody, and any
---             number may run at once. Then their holds, which nobody touches without the item's lock.
+-- Locks:      the items of the batch by ascending id, skipping those that are busy: a sweep waits for no call, and any
+--             number may run at once. Then their holds, which no statement changes without the item's lock.
 -- Recheck:    `expired_holds` rechecks status and deadline on the newest version of each hold, against the clock that
 --             `reading` reads after the locks.
 -- Outcomes:   always one row: what was expired, the items found busy, the last deadline of the batch, and whether more

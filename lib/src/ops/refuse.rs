@@ -46,7 +46,7 @@ impl Refusals {
 }
 
 impl Coalesce for Refusals {
-    type Lane = Uuid;
+    type Queue = Uuid;
     type Call = Call;
     type Answer = Option<i64>;
 

@@ -5,7 +5,7 @@
 -- Recheck:    none. The refusal is true of the snapshot: the counters and the lapsed holds come from it, and the clock
 --             is read once, after it.
 -- Outcomes:   one row with what is available, and which keys an earlier reservation has; `reserve` would refuse every
---             larger quantity under another key. No row when nobody can say so without a lock.
+--             larger quantity under another key. No row when only a statement with the lock can decide.
 
 with request as materialized (
     select

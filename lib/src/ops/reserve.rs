@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::refuse::{self, Refusals};
 use super::{MOVED_COUNT_MAX, json_array};
-use crate::coalesce::{Coalesce, Lanes, Member, reservation_id};
+use crate::coalesce::{Coalesce, Queues, Member, reservation_id};
 use crate::db::Database;
 use crate::db::fetch::Fetch;
 use crate::db::transaction::Transaction;
@@ -124,7 +124,7 @@ impl Made {
     }
 }
 
-/// A call as it stands in line. Its id is chosen once: however often it is sent, it takes effect once.
+/// A call as it stands in the queue. Its id is chosen once: however often it is sent, it takes effect once.
 pub(crate) struct Call {
     pub reservation_id: Uuid,
     pub new_reservation: NewReservation,
@@ -157,8 +157,8 @@ impl Call {
 }
 
 pub(crate) async fn reserve(
-    reserves: &Lanes<Reserves>,
-    refusals: &Lanes<Refusals>,
+    reserves: &Queues<Reserves>,
+    refusals: &Queues<Refusals>,
     sold_out: &Hints,
     new_reservation: NewReservation,
     idempotency_key: Option<IdempotencyKey>,
@@ -227,7 +227,7 @@ struct Attempts {
 }
 
 impl Coalesce for Reserves {
-    type Lane = Uuid;
+    type Queue = Uuid;
     type Call = Call;
     type Answer = Reserve;
 

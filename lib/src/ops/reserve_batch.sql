@@ -174,7 +174,7 @@ room as materialized (
 ),
 
 -- A call too large is refused and a later smaller one may still fit, so each turn needs the outcome of the one before:
--- dear, and only where not all fit. It ends where not even the smallest fits.
+-- expensive, so it runs only when the requests exceed what is free. It ends where not even the smallest fits.
 turns as (
     select
         0::bigint as turn,

@@ -26,7 +26,7 @@ pub(crate) enum Verb {
     Cancel,
 }
 
-/// A call as it stands in line, and as `settle_batch.sql` reads it.
+/// A call as it stands in the queue, and as `settle_batch.sql` reads it.
 #[derive(Clone, Copy, Serialize)]
 pub(crate) struct Call {
     pub reservation_id: Uuid,
@@ -76,7 +76,7 @@ pub(crate) struct Settlements {
 
 impl Coalesce for Settlements {
     /// How the reservation's id ends.
-    type Lane = u16;
+    type Queue = u16;
     type Call = Call;
     type Answer = Option<(Outcome, Reservation)>;
 

@@ -208,7 +208,7 @@ async fn every_answer_carries_a_request_id_and_its_timing() {
     assert_ne!(answer.header("x-request-id"), long);
 }
 
-/// Whoever hangs up leaves neither a connection behind nor a half-made hold.
+/// A caller that hangs up leaves neither a connection behind nor a half-made hold.
 #[tokio::test]
 async fn callers_that_hang_up_take_no_connections_with_them() {
     let api = Api::new().await;

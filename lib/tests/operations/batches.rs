@@ -99,7 +99,7 @@ impl Model {
                 self.free += hold.quantity;
                 "cancelled".to_owned()
             }
-            // Who records the expiry is nobody's concern.
+            // Either of the two may record the expiry.
             ("expired", _) => "expired".to_owned(),
             (state, _) => format!("already_{state}"),
         }

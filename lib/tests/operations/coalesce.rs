@@ -1,4 +1,4 @@
-//! Calls of one process that wait for one item: who leaves with whom, and that nobody pays for another's misfortune.
+//! Calls of one process that wait for one item: which share a statement, and that the failure of one is not the others'.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -247,7 +247,7 @@ fn with_ending_of(id: Uuid, other: Uuid) -> Uuid {
     Uuid::from_bytes(bytes)
 }
 
-/// A hold's lane is its item's in every process, for the id says so.
+/// A hold's queue is its item's in every process, for the id says so.
 #[tokio::test]
 async fn a_reservation_ends_as_its_item_does() {
     let fixture = Fixture::new().await;
@@ -270,7 +270,7 @@ async fn a_caller_that_is_dropped_in_line_takes_no_effect_and_strands_nobody() {
     let (gate, first) = close_with_one(&fixture, item.id).await;
     let waiting = line_up(&fixture, item.id, &[(2, None), (3, None), (4, None)]).await;
     waiting[1].abort();
-    // The one that has left is on its way: it takes its effect, and nobody is told.
+    // The one that has left is on its way: it takes its effect, and its caller is gone.
     first.abort();
     assert!(first.await.unwrap_err().is_cancelled());
     let [two, three, four] = <[Answer; 3]>::try_from(waiting).unwrap();
@@ -281,7 +281,7 @@ async fn a_caller_that_is_dropped_in_line_takes_no_effect_and_strands_nobody() {
     fixture.check_books(item.id).await;
 }
 
-/// A future that was polled once and then left alone holds up nobody.
+/// A future that was polled once and then left alone delays no other call.
 #[tokio::test]
 async fn a_caller_that_is_not_polled_strands_nobody() {
     let fixture = Fixture::new().await;
@@ -327,7 +327,7 @@ async fn a_lone_caller_that_is_dropped_on_its_way_takes_its_effect() {
     fixture.check_books(item.id).await;
 }
 
-/// Whoever was answered has what the answer says; whoever was dropped has it or not; nothing is there twice.
+/// An answered call has the effect that its answer says, a dropped one has it or not, and none has it twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn callers_dropped_at_random_lose_and_double_nothing() {
     let fixture = Fixture::new().await;
@@ -398,7 +398,7 @@ async fn a_flood_is_answered_overloaded_at_once_and_the_rest_is_served() {
     let waiting: Vec<_> = (0..10_000).map(|_| reserve(&fixture.inventory, item.id, 1, None)).collect();
     wait_for_line(&fixture.inventory, 10_000).await;
     let error = at_once(reserve(&fixture.inventory, item.id, 1, None)).await.unwrap().unwrap_err();
-    assert!(matches!(error, Error::Overloaded { what: "a place in line", .. }), "{error:?}");
+    assert!(matches!(error, Error::Overloaded { what: "a place in the queue", .. }), "{error:?}");
     // Another item's calls have their own line, and its confirms theirs.
     let other = fixture.item(5).await;
     let hold = at_once(fixture.hold(other.id, 1, 600.0)).await;

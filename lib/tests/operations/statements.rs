@@ -180,7 +180,7 @@ fn scans<'p>(plan: &'p Value, found: &mut Vec<(&'p str, &'p str)>) {
     }
 }
 
-/// Empty tables, tables big enough that a scan would be dear, and the same with statistics.
+/// Empty tables, tables big enough that a scan would be expensive, and the same with statistics.
 #[tokio::test]
 async fn no_statement_scans_a_table_that_grows_and_no_index_is_idle() {
     let fixture = Fixture::new().await;
