@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::refuse::{self, Refusals};
 use super::{MOVED_COUNT_MAX, json_array};
-use crate::coalesce::{Coalesce, Queues, Member, reservation_id};
+use crate::coalesce::{Coalesce, Member, Queues, reservation_id};
 use crate::db::Database;
 use crate::db::fetch::Fetch;
 use crate::db::transaction::Transaction;
