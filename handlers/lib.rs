@@ -12,12 +12,12 @@ use tower::ServiceExt;
 use tracing_subscriber::EnvFilter;
 
 /// Answers the endpoints until the host ends the process. The first request connects to the database.
-pub async fn run<const N: usize>(endpoints: [&'static Endpoint; N]) -> ExitCode {
+pub async fn run(endpoints: impl IntoIterator<Item = &'static Endpoint>) -> ExitCode {
     log_to_stdout();
     exit_code(serve(endpoints).await)
 }
 
-async fn serve<const N: usize>(endpoints: [&'static Endpoint; N]) -> Result<()> {
+async fn serve(endpoints: impl IntoIterator<Item = &'static Endpoint>) -> Result<()> {
     let inventory = Inventory::connect_lazily(&Config::from_env()?)?;
     let router = router(Service::new(inventory, Access::from_env()), endpoints);
     let served = if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_some() {

@@ -2,10 +2,9 @@
 
 use std::process::ExitCode;
 
-use stockhold::http::endpoints::{audit, get_ledger, get_reservation, health};
+use stockhold::http::endpoints;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    stockhold_handlers::run([&audit::ENDPOINT, &get_ledger::ENDPOINT, &get_reservation::ENDPOINT, &health::ENDPOINT])
-        .await
+    stockhold_handlers::run(endpoints::shared()).await
 }

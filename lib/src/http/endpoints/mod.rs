@@ -2,7 +2,7 @@
 //! one is a file here and a line below.
 
 use super::access::Access;
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, Function};
 
 macro_rules! endpoints {
     ($($verb:ident)*) => {
@@ -30,6 +30,11 @@ endpoints! {
     openapi
     docs
     docs_file
+}
+
+/// The endpoints that share a function where the plan's functions are few.
+pub fn shared() -> impl Iterator<Item = &'static Endpoint> {
+    ENDPOINTS.iter().copied().filter(|endpoint| endpoint.function == Function::Shared)
 }
 
 /// The methods that some endpoint answers at this path, for the `Allow` field; empty when none does.
