@@ -38,7 +38,7 @@ async fn main() -> anyhow::Result<()> {
         .await?;
     sqlx::query("insert into orders values ($1, now())").bind(second).execute(&mut *order).await?;
     match confirm_in(&mut order, second, ConfirmOptions::default()).await? {
-        // Both or neither: until here the item is locked, and nobody else sees either.
+        // The order and the confirm commit together. Until then the item is locked, and no other session sees either.
         Confirm::Confirmed(_) => order.commit().await?,
         refusal => {
             println!("not paid: {refusal:?}");

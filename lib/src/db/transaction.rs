@@ -46,7 +46,7 @@ impl Fetch for Transaction<'_> {
     }
 }
 
-/// The transaction is over, whatever the reason; some reasons are worth another one.
+/// A statement that failed has ended the transaction. A conflict or a lost connection may be over in the next one.
 fn failure(statement: &'static str, error: sqlx::Error) -> Error {
     match error {
         sqlx::Error::Database(error) => match sqlstate(&*error) {

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 
 use crate::common::Fixture;
 
-/// The document of a service that is open to anybody.
+/// The document of a service without keys.
 pub static DOCUMENT: LazyLock<Value> = LazyLock::new(|| document(&Access::default()));
 
 pub fn document(access: &Access) -> Value {

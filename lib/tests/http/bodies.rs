@@ -184,7 +184,7 @@ fn random_text(random: &mut fastrand::Rng) -> String {
     serde_json::to_string(&text).unwrap()
 }
 
-/// Whatever was accepted is read as it was sent, digit for digit, and found again under its key; nothing answers 5xx.
+/// Metadata that was accepted is read as it was sent, digit for digit, and found again under its key. No call answers 5xx.
 #[tokio::test]
 async fn any_metadata_is_answered_as_it_was_sent() {
     let api = Api::new().await;
