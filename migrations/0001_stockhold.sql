@@ -20,10 +20,17 @@ create table if not exists stockhold.migrations (
     constraint migration_applied_once primary key (version)
 );
 
+-- Where a row lives when there are several servers: the last two bytes of its item's id, with which the ids of the item's
+-- reservations end as well. A router that knows the column sends each statement to the one server that has the item.
+create or replace function stockhold.bucket(id uuid) returns integer
+    language sql immutable strict parallel safe
+    return get_byte(uuid_send(id), 14) * 256 + get_byte(uuid_send(id), 15);
+
 -- The item's counters are the fold of its ledger. `held_quantity` is the sum of PENDING rows, lapsed or not: what is
 -- held until its expiry is recorded.
 create table if not exists stockhold.items (
     id uuid not null,
+    bucket integer not null,
     name text not null,
     sku text,
     -- As it came: jsonb would write numbers otherwise.
@@ -38,6 +45,7 @@ create table if not exists stockhold.items (
     updated_at timestamptz not null,
 
     constraint item_id_unique primary key (id),
+    constraint item_bucket_is_its_ids check (bucket = stockhold.bucket(id)),
     constraint item_name_length check (char_length(name) between 1 and 200),
     constraint item_sku_length check (char_length(sku) between 1 and 200),
     constraint item_metadata_is_object check (json_typeof(metadata) = 'object'),
@@ -53,6 +61,7 @@ with (fillfactor = 50);
 
 create table if not exists stockhold.reservations (
     id uuid not null,
+    bucket integer not null,
     item_id uuid not null,
     basket_id uuid,
     customer_id text not null,
@@ -67,6 +76,9 @@ create table if not exists stockhold.reservations (
     idempotency_fingerprint bytea,
 
     constraint reservation_id_unique primary key (id),
+    constraint reservation_bucket_is_its_ids check (
+        bucket = stockhold.bucket(id) and bucket = stockhold.bucket(item_id)
+    ),
     constraint reservation_of_item foreign key (item_id) references stockhold.items (id),
     constraint reservation_customer_id_length check (char_length(customer_id) between 1 and 200),
     constraint reservation_quantity_positive check (quantity between 1 and 1000000),
@@ -88,6 +100,7 @@ create table if not exists stockhold.reservations (
 
 create table if not exists stockhold.ledger (
     item_id uuid not null,
+    bucket integer not null,
     version bigint not null,
     reservation_id uuid,
     kind text not null,
@@ -98,6 +111,7 @@ create table if not exists stockhold.ledger (
     recorded_at timestamptz not null,
 
     constraint ledger_one_row_per_version primary key (item_id, version),
+    constraint ledger_bucket_is_its_items check (bucket = stockhold.bucket(item_id)),
     constraint ledger_of_item foreign key (item_id) references stockhold.items (id),
     constraint ledger_of_reservation foreign key (reservation_id) references stockhold.reservations (id),
     constraint ledger_version_positive check (version >= 1),

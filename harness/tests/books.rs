@@ -12,27 +12,27 @@ const MIGRATION: &str = include_str!("../../migrations/0001_stockhold.sql");
 
 /// Five units: one sold, one held, one given back, one lapsed.
 const HISTORY: &str = "
-insert into stockhold.items (id, name, metadata, total_quantity, held_quantity, confirmed_quantity, version, created_at, updated_at)
-values ('01900000-0000-7000-8000-000000000001', 'chair', '{}', 5, 1, 1, 8, now(), now());
+insert into stockhold.items (id, bucket, name, metadata, total_quantity, held_quantity, confirmed_quantity, version, created_at, updated_at)
+values ('01900000-0000-7000-8000-000000000001', 1, 'chair', '{}', 5, 1, 1, 8, now(), now());
 
-insert into stockhold.reservations (id, item_id, customer_id, quantity, status, created_at, expires_at, confirmed_at, cancelled_at, expired_at)
+insert into stockhold.reservations (id, bucket, item_id, customer_id, quantity, status, created_at, expires_at, confirmed_at, cancelled_at, expired_at)
 values
-    ('01900000-0000-7000-8000-0000000000a1', '01900000-0000-7000-8000-000000000001', 'a', 1, 'CONFIRMED', now() - interval '1 minute', now() + interval '1 hour', now(), null, null),
-    ('01900000-0000-7000-8000-0000000000a2', '01900000-0000-7000-8000-000000000001', 'b', 1, 'PENDING', now() - interval '1 minute', now() + interval '1 hour', null, null, null),
-    ('01900000-0000-7000-8000-0000000000a3', '01900000-0000-7000-8000-000000000001', 'c', 1, 'CANCELLED', now() - interval '1 minute', now() + interval '1 hour', null, now(), null),
-    ('01900000-0000-7000-8000-0000000000a4', '01900000-0000-7000-8000-000000000001', 'd', 1, 'EXPIRED', now() - interval '1 minute', now() - interval '1 second', null, null, now() - interval '1 second');
+    ('01900000-0000-7000-8000-000000a10001', 1, '01900000-0000-7000-8000-000000000001', 'a', 1, 'CONFIRMED', now() - interval '1 minute', now() + interval '1 hour', now(), null, null),
+    ('01900000-0000-7000-8000-000000a20001', 1, '01900000-0000-7000-8000-000000000001', 'b', 1, 'PENDING', now() - interval '1 minute', now() + interval '1 hour', null, null, null),
+    ('01900000-0000-7000-8000-000000a30001', 1, '01900000-0000-7000-8000-000000000001', 'c', 1, 'CANCELLED', now() - interval '1 minute', now() + interval '1 hour', null, now(), null),
+    ('01900000-0000-7000-8000-000000a40001', 1, '01900000-0000-7000-8000-000000000001', 'd', 1, 'EXPIRED', now() - interval '1 minute', now() - interval '1 second', null, null, now() - interval '1 second');
 
-insert into stockhold.ledger (item_id, version, reservation_id, kind, quantity, total_quantity, held_quantity, confirmed_quantity, recorded_at)
-select '01900000-0000-7000-8000-000000000001', version, reservation_id::uuid, kind, quantity, 5, held, confirmed, now()
+insert into stockhold.ledger (item_id, bucket, version, reservation_id, kind, quantity, total_quantity, held_quantity, confirmed_quantity, recorded_at)
+select '01900000-0000-7000-8000-000000000001', 1, version, reservation_id::uuid, kind, quantity, 5, held, confirmed, now()
 from (values
     (1, null, 'CREATED', 5, 0, 0),
-    (2, '01900000-0000-7000-8000-0000000000a1', 'RESERVED', 1, 1, 0),
-    (3, '01900000-0000-7000-8000-0000000000a2', 'RESERVED', 1, 2, 0),
-    (4, '01900000-0000-7000-8000-0000000000a1', 'CONFIRMED', 1, 1, 1),
-    (5, '01900000-0000-7000-8000-0000000000a3', 'RESERVED', 1, 2, 1),
-    (6, '01900000-0000-7000-8000-0000000000a3', 'CANCELLED', 1, 1, 1),
-    (7, '01900000-0000-7000-8000-0000000000a4', 'RESERVED', 1, 2, 1),
-    (8, '01900000-0000-7000-8000-0000000000a4', 'EXPIRED', 1, 1, 1)
+    (2, '01900000-0000-7000-8000-000000a10001', 'RESERVED', 1, 1, 0),
+    (3, '01900000-0000-7000-8000-000000a20001', 'RESERVED', 1, 2, 0),
+    (4, '01900000-0000-7000-8000-000000a10001', 'CONFIRMED', 1, 1, 1),
+    (5, '01900000-0000-7000-8000-000000a30001', 'RESERVED', 1, 2, 1),
+    (6, '01900000-0000-7000-8000-000000a30001', 'CANCELLED', 1, 1, 1),
+    (7, '01900000-0000-7000-8000-000000a40001', 'RESERVED', 1, 2, 1),
+    (8, '01900000-0000-7000-8000-000000a40001', 'EXPIRED', 1, 1, 1)
 ) as entry (version, reservation_id, kind, quantity, held, confirmed);
 ";
 
@@ -91,8 +91,8 @@ async fn audit_finds_nothing_in_good_books() {
 )]
 #[case(
     "alter table stockhold.items drop constraint item_never_oversold;
-     insert into stockhold.reservations (id, item_id, customer_id, quantity, created_at, expires_at)
-     values (gen_random_uuid(), '01900000-0000-7000-8000-000000000001', 'e', 9, now(), now() + interval '1 hour')",
+     insert into stockhold.reservations (id, bucket, item_id, customer_id, quantity, created_at, expires_at)
+     values ('01900000-0000-7000-8000-0000000a0001', 1, '01900000-0000-7000-8000-000000000001', 'e', 9, now(), now() + interval '1 hour')",
     "> total 5"
 )]
 #[case("update stockhold.ledger set recorded_at = now() - interval '1 second' where version = 3", "before version 2")]

@@ -8,15 +8,15 @@ const ITEM: &str = "01900000-0000-7000-8000-000000000001";
 const MIGRATION: &str = include_str!("../../migrations/0001_stockhold.sql");
 /// An item of 1, and a hold of it.
 const BEGINNING: &str = "
-insert into stockhold.items (id, name, metadata, total_quantity, held_quantity, version, created_at, updated_at)
-values ('01900000-0000-7000-8000-000000000001', 'chair', '{}', 1, 1, 2, now(), now());
-insert into stockhold.reservations (id, item_id, customer_id, quantity, created_at, expires_at)
-values ('01900000-0000-7000-8000-0000000000a1', '01900000-0000-7000-8000-000000000001', 'a', 1, now(), now() + interval '1 hour');
+insert into stockhold.items (id, bucket, name, metadata, total_quantity, held_quantity, version, created_at, updated_at)
+values ('01900000-0000-7000-8000-000000000001', 1, 'chair', '{}', 1, 1, 2, now(), now());
+insert into stockhold.reservations (id, bucket, item_id, customer_id, quantity, created_at, expires_at)
+values ('01900000-0000-7000-8000-000000a10001', 1, '01900000-0000-7000-8000-000000000001', 'a', 1, now(), now() + interval '1 hour');
 ";
 const SPIKE: &str = "
 update stockhold.items set held_quantity = 2;
-insert into stockhold.reservations (id, item_id, customer_id, quantity, created_at, expires_at)
-values ('01900000-0000-7000-8000-0000000000a2', '01900000-0000-7000-8000-000000000001', 'b', 1, now(), now() + interval '1 hour');
+insert into stockhold.reservations (id, bucket, item_id, customer_id, quantity, created_at, expires_at)
+values ('01900000-0000-7000-8000-000000a20001', 1, '01900000-0000-7000-8000-000000000001', 'b', 1, now(), now() + interval '1 hour');
 ";
 const REPAIR: &str = "
 update stockhold.items set held_quantity = 1;

@@ -5,12 +5,13 @@
 //! once, alone, by the lean statement of its operation; a call that finds one waits in the queue, and all that wait are the
 //! next batch.
 //!
-//! A reserve's queue is its item's. A confirm or a cancel names a reservation and not its item, so an id made here ends as
-//! its item's id ends ([`reservation_id`]), and the ending is the queue. That needs no memory of who reserved what, so it
-//! serves the reservations of other processes too. Two items that end alike share a queue.
+//! A reserve's queue is its item's. A confirm or a cancel names a reservation and not its item; its queue is the bucket of
+//! its id, which is its item's as well ([`bucket`](crate::bucket)). That needs no memory of who reserved what, so it serves
+//! the reservations of other processes too. Two items of one bucket share a queue.
 //!
-//! A batch runs in a task of its own, so that a caller who is dropped delays no other caller. The state's mutex is the only
-//! lock, and no call is awaited under it.
+//! A batch runs in a task of its own, so that a caller who is dropped, or is not polled for a while, delays no other caller.
+//! The batch of a lone call runs in its caller's task, which saves a wake-up (2 to 4 % of a call), until another call waits
+//! behind it or the caller is dropped. The state's mutex is the only lock, and no call is awaited under it.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -20,12 +21,13 @@ use std::ops::Add;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared as SharedFuture};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tracing::Instrument;
-use uuid::Uuid;
 
-use crate::db::count_database_time;
+use crate::db::{count_database_time, with_database_time};
 use crate::error::Error;
 
 /// Calls of one statement at most; they bound the time the item stays locked.
@@ -119,10 +121,34 @@ struct Shared<Operation: Coalesce> {
 }
 
 struct State<Operation: Coalesce> {
-    /// The calls that wait, in the order in which they came. A queue is here while a batch of it is in flight: a second
-    /// statement would meet the first at the item's row, and both would carry fewer calls.
-    queues: HashMap<Operation::Queue, VecDeque<Member<Operation>>>,
+    /// A queue is here while a batch of it is in flight: a second statement would meet the first at the item's row, and both
+    /// would carry fewer calls.
+    queues: HashMap<Operation::Queue, Queue<Operation>>,
     done: Coalesced,
+}
+
+struct Queue<Operation: Coalesce> {
+    /// The calls that wait, in the order in which they came.
+    waiting: VecDeque<Member<Operation>>,
+    /// The batch in flight, where its caller's task alone runs it.
+    lone: Option<LoneBatch>,
+}
+
+/// Whoever polls it runs it.
+type LoneBatch = SharedFuture<BoxFuture<'static, ()>>;
+
+/// A batch that its caller's task runs; when the caller is dropped, it runs on in a task of its own.
+struct Attended {
+    batch: LoneBatch,
+    runtime: Handle,
+}
+
+impl Drop for Attended {
+    fn drop(&mut self) {
+        if self.batch.peek().is_none() {
+            self.runtime.spawn(self.batch.clone());
+        }
+    }
 }
 
 impl<Operation: Coalesce> Queues<Operation> {
@@ -140,7 +166,9 @@ impl<Operation: Coalesce> Queues<Operation> {
         }
         let since = Instant::now();
         let (caller, answer) = oneshot::channel();
-        self.enter(queue, Member { call, caller, since })?;
+        if let Some(attended) = self.enter(queue, Member { call, caller, since })? {
+            attended.batch.clone().await;
+        }
         let answer = answer.await;
         count_database_time(since.elapsed());
         answer.unwrap_or_else(|_| Err(Error::Unavailable("the process stopped while the call was in flight".into())))
@@ -151,26 +179,34 @@ impl<Operation: Coalesce> Queues<Operation> {
         self.0.state().done
     }
 
-    fn enter(&self, queue: Operation::Queue, member: Member<Operation>) -> Result<(), Error> {
+    fn enter(&self, queue: Operation::Queue, member: Member<Operation>) -> Result<Option<Attended>, Error> {
+        let runtime = Handle::current();
         let mut state = self.0.state();
         let State { queues, done } = &mut *state;
         match queues.entry(queue) {
             Entry::Vacant(vacant) => {
-                vacant.insert(VecDeque::new());
-                drop(state);
-                let runtime = Handle::current();
                 let batch = Batch { shared: self.0.clone(), queue, runtime: runtime.clone() };
-                runtime.spawn(batch.run(vec![member]).in_current_span());
+                // The caller counts its time, whichever task runs the statement.
+                let run = with_database_time(batch.run(vec![member])).map(|_| ()).in_current_span();
+                let batch = run.boxed().shared();
+                vacant.insert(Queue { waiting: VecDeque::new(), lone: Some(batch.clone()) });
+                Ok(Some(Attended { batch, runtime }))
             }
             Entry::Occupied(mut occupied) => {
-                if occupied.get().len() >= QUEUE_CALL_COUNT_MAX || done.waiting_count >= CALL_COUNT_MAX {
+                let Queue { waiting, lone } = occupied.get_mut();
+                if waiting.len() >= QUEUE_CALL_COUNT_MAX || done.waiting_count >= CALL_COUNT_MAX {
                     return Err(Error::Overloaded { what: "a place in the queue", waited: Duration::ZERO });
                 }
-                occupied.get_mut().push_back(member);
+                waiting.push_back(member);
                 done.waiting_count += 1;
+                let lone = lone.take();
+                drop(state);
+                if let Some(batch) = lone {
+                    runtime.spawn(batch);
+                }
+                Ok(None)
             }
         }
-        Ok(())
     }
 }
 
@@ -205,7 +241,8 @@ impl<Operation: Coalesce> State<Operation> {
     /// The calls of the next batch, and those that have waited too long; the queue goes when there is no next batch.
     fn end(&mut self, batch: &Batch<Operation>) -> (Option<Vec<Member<Operation>>>, Vec<Member<Operation>>) {
         let Entry::Occupied(mut queue) = self.queues.entry(batch.queue) else { return (None, Vec::new()) };
-        let waiting = queue.get_mut();
+        let Queue { waiting, lone } = queue.get_mut();
+        *lone = None;
         let waiting_count = waiting.len();
         let (next, too_late) = take(waiting, &batch.shared.operation, batch.shared.wait_max);
         self.done.waiting_count -= waiting_count - waiting.len();
@@ -272,18 +309,4 @@ impl<Operation: Coalesce> Batch<Operation> {
             member.answer(answer);
         }
     }
-}
-
-/// The queue of a reservation: how its id ends.
-pub(crate) fn ending(id: Uuid) -> u16 {
-    let [.., high, low] = id.into_bytes();
-    u16::from_be_bytes([high, low])
-}
-
-/// A new id for a reservation of an item: a UUID of version 7 that ends as the item's id does. What is left to chance and
-/// to the generator's counter keeps two ids of one millisecond apart (RFC 9562, 5.7 and 6.2).
-pub(crate) fn reservation_id(item_id: Uuid) -> Uuid {
-    let mut bytes = Uuid::now_v7().into_bytes();
-    bytes[14..].copy_from_slice(&item_id.as_bytes()[14..]);
-    Uuid::from_bytes(bytes)
 }

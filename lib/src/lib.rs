@@ -48,6 +48,7 @@
 //!
 //! `cargo run -p stockhold --example shop` runs a longer one.
 
+mod bucket;
 mod coalesce;
 mod db;
 mod error;

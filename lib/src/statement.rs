@@ -22,6 +22,7 @@ pub(crate) enum Value {
     Bytes(Option<Vec<u8>>),
     Bigint(i64),
     Double(f64),
+    Bucket(i32),
     Instant(Option<DateTime<Utc>>),
     Json(serde_json::Value),
 }
@@ -38,6 +39,7 @@ impl Statement {
                 Value::Bytes(bytes) => arguments.add(bytes),
                 Value::Bigint(value) => arguments.add(value),
                 Value::Double(value) => arguments.add(value),
+                Value::Bucket(value) => arguments.add(value),
                 Value::Instant(instant) => arguments.add(instant),
                 Value::Json(json) => arguments.add(sqlx::types::Json(json)),
             }
@@ -80,6 +82,7 @@ impl Value {
             Value::Bytes(Some(bytes)) => quote(&hexadecimal(bytes)),
             Value::Bigint(value) => format!("'{value}'"),
             Value::Double(value) => format!("'{value}'"),
+            Value::Bucket(value) => format!("'{value}'"),
             Value::Instant(Some(instant)) => format!("'{}'", instant.to_rfc3339_opts(SecondsFormat::Micros, true)),
             Value::Json(json) => quote(&json.to_string()),
         }

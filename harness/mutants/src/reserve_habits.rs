@@ -42,6 +42,7 @@ updated_items as (
 insert into stockhold.ledger
 select
     updated_items.id,
+    updated_items.bucket,
     updated_items.version - count(*) over item + row_number() over holds_of_item,
     repaired.id,
     'CANCELLED',

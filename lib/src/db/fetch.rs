@@ -7,13 +7,16 @@ use crate::error::Error;
 use crate::statement::{Statement, Value};
 
 pub(crate) trait Fetch: Send {
-    fn fetch(&mut self, statement: &Statement, values: &[Value]) -> impl Future<Output = Result<Answer, Error>> + Send;
-
-    /// The same, behind a lock on the item: the statement's snapshot is then as new as the lock.
-    fn fetch_behind_lock(
+    /// Sends a statement; given an item, behind a lock on it, so that the statement's snapshot is as new as the lock.
+    fn send(
         &mut self,
         statement: &Statement,
         values: &[Value],
-        item_id: Uuid,
+        locked_item_id: Option<Uuid>,
     ) -> impl Future<Output = Result<Answer, Error>> + Send;
+
+    /// Sends a statement behind no lock.
+    fn fetch(&mut self, statement: &Statement, values: &[Value]) -> impl Future<Output = Result<Answer, Error>> + Send {
+        self.send(statement, values, None)
+    }
 }

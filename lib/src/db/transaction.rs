@@ -4,8 +4,10 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Executor, Row, SqlSafeStr};
 use uuid::Uuid;
 
+use super::Answer;
+use super::failure::sqlstate;
 use super::fetch::Fetch;
-use super::{Answer, lock_item, sqlstate};
+use super::pool::lock_item;
 use crate::error::Error;
 use crate::statement::{Statement, Value};
 
@@ -27,22 +29,22 @@ impl<'c> Transaction<'c> {
 }
 
 impl Fetch for Transaction<'_> {
-    async fn fetch(&mut self, statement: &Statement, values: &[Value]) -> Result<Answer, Error> {
-        let failed = |error| failure(statement.name, error);
-        let arguments = statement.arguments(values).map_err(failed)?;
-        let rows = self.0.fetch_all(sqlx::query_with(statement.sql, arguments)).await.map_err(failed)?;
-        Ok(Answer { rows, in_doubt: false })
-    }
-
-    async fn fetch_behind_lock(
+    async fn send(
         &mut self,
         statement: &Statement,
         values: &[Value],
-        item_id: Uuid,
+        locked_item_id: Option<Uuid>,
     ) -> Result<Answer, Error> {
-        let lock = AssertSqlSafe(lock_item(item_id)).into_sql_str();
-        sqlx::raw_sql(lock).execute(&mut *self.0).await.map_err(|error| failure(statement.name, error))?;
-        self.fetch(statement, values).await
+        let failed = |error| failure(statement.name, error);
+        if let Some(item_id) = locked_item_id {
+            sqlx::raw_sql(AssertSqlSafe(lock_item(item_id)).into_sql_str())
+                .execute(&mut *self.0)
+                .await
+                .map_err(failed)?;
+        }
+        let arguments = statement.arguments(values).map_err(failed)?;
+        let rows = self.0.fetch_all(sqlx::query_with(statement.sql, arguments)).await.map_err(failed)?;
+        Ok(Answer { rows, in_doubt: false })
     }
 }
 

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use crate::bucket::bucket;
 use crate::db::Database;
 use crate::error::Error;
 use crate::ledger::{Audit, AuditedCounters, AuditedReservations};
@@ -30,7 +31,7 @@ struct Row {
 
 /// The books, or none when there is no such item.
 pub(crate) async fn audit(database: &Database, item_id: Uuid) -> Result<Option<Audit>, Error> {
-    let answer = database.fetch(&AUDIT, &[Value::Uuid(item_id)]).await?;
+    let answer = database.fetch(&AUDIT, &[Value::Uuid(item_id), Value::Bucket(bucket(item_id))]).await?;
     let row: Option<Row> = AUDIT.decode_first(&answer)?;
     Ok(row.map(Row::audit))
 }

@@ -1,12 +1,14 @@
 -- Lay one item's counters, the sums of its reservations and the fold of its ledger side by side.
 --
--- Parameters: item_id uuid.
+-- Parameters: item_id uuid; bucket integer, of its id.
 -- Locks:      none. All three come from one snapshot.
 -- Recheck:    none. The clock is read once, after the snapshot.
 -- Outcomes:   one row, or none when there is no such item. Reads the item's whole history.
 
 with request as materialized (
-    select $1::uuid as item_id
+    select
+        $1::uuid as item_id,
+        $2::integer as bucket
 ),
 
 reading as materialized (
@@ -90,8 +92,10 @@ select
     coalesce(last_entry.version, 0) as ledger_version,
     first_wrong_entry.version as first_wrong_version,
     reading.clock as as_of
-from item
+from request
+cross join item
 cross join reading
 cross join reservation_sums
 cross join first_wrong_entry
 left join last_entry on true
+where request.bucket = $2::integer

@@ -4,7 +4,8 @@ use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use super::settle::{Call, Outcome, SETTLE, Settlements, Verb, settle};
-use crate::coalesce::{Queues, ending};
+use crate::bucket::bucket;
+use crate::coalesce::Queues;
 use crate::db::transaction::Transaction;
 use crate::error::Error;
 use crate::reservation::Reservation;
@@ -27,7 +28,7 @@ pub enum Cancel {
 
 pub(crate) async fn cancel(settlements: &Queues<Settlements>, reservation_id: Uuid) -> Result<Cancel, Error> {
     let call = Call { reservation_id, verb: Verb::Cancel };
-    outcome(settlements.call(ending(reservation_id), call).await?)
+    outcome(settlements.call(bucket(reservation_id), call).await?)
 }
 
 /// [`Inventory::cancel`](crate::Inventory::cancel) inside a transaction of the caller's: see [`reserve_in`](crate::reserve_in).

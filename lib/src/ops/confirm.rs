@@ -6,7 +6,8 @@ use uuid::Uuid;
 
 use super::reacquire::{self, Reacquire};
 use super::settle::{Call, Outcome, SETTLE, Settlements, Verb, settle};
-use crate::coalesce::{Queues, ending};
+use crate::bucket::bucket;
+use crate::coalesce::Queues;
 use crate::db::Database;
 use crate::db::fetch::Fetch;
 use crate::db::transaction::Transaction;
@@ -85,7 +86,7 @@ pub(crate) async fn confirm(
     options: ConfirmOptions,
 ) -> Result<Confirm, Error> {
     let call = Call { reservation_id, verb: Verb::Confirm };
-    let settled = settlements.call(ending(reservation_id), call).await?;
+    let settled = settlements.call(bucket(reservation_id), call).await?;
     outcome(&mut database, settled, options).await
 }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use crate::bucket::bucket;
 use crate::db::Database;
 use crate::error::Error;
 use crate::item::{Item, ItemName, Metadata, Sku, TotalQuantity};
@@ -86,14 +87,16 @@ pub(crate) async fn create_item(
     idempotency_key: Option<IdempotencyKey>,
 ) -> Result<CreateItem, Error> {
     let fingerprint = idempotency_key.is_some().then(|| fingerprint(&new_item));
+    let item_id = Uuid::now_v7();
     let values = [
-        Value::Uuid(Uuid::now_v7()),
+        Value::Uuid(item_id),
         Value::Text(Some(new_item.name.as_str().to_owned())),
         Value::Text(new_item.sku.map(|sku| sku.as_str().to_owned())),
         Value::Text(Some(new_item.metadata.unwrap_or_default().as_json().to_owned())),
         Value::Bigint(new_item.initial_quantity.get()),
         Value::Text(idempotency_key.map(|key| key.as_str().to_owned())),
         Value::Bytes(fingerprint),
+        Value::Bucket(bucket(item_id)),
     ];
     let answer = database.fetch(&CREATE_ITEM, &values).await?;
     let row: Row = CREATE_ITEM.decode_first(&answer)?.ok_or_else(|| CREATE_ITEM.unexpected("no row"))?;

@@ -94,11 +94,12 @@ updated_items as (
 
 recorded_transitions as (
     insert into stockhold.ledger (
-        item_id, version, reservation_id, kind, quantity,
+        item_id, bucket, version, reservation_id, kind, quantity,
         total_quantity, held_quantity, confirmed_quantity, recorded_at
     )
     select
         locked_items.id,
+        locked_items.bucket,
         locked_items.version + row_number() over holds_of_item,
         expired_holds.id,
         'EXPIRED',

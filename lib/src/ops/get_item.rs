@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use crate::bucket::bucket;
 use crate::db::Database;
 use crate::error::Error;
 use crate::item::{Item, ItemStatus, Metadata};
@@ -28,7 +29,7 @@ struct Row {
 
 /// The item, or none when there is no such item.
 pub(crate) async fn get_item(database: &Database, item_id: Uuid) -> Result<Option<ItemStatus>, Error> {
-    let answer = database.fetch(&GET_ITEM, &[Value::Uuid(item_id)]).await?;
+    let answer = database.fetch(&GET_ITEM, &[Value::Uuid(item_id), Value::Bucket(bucket(item_id))]).await?;
     let row: Option<Row> = GET_ITEM.decode_first(&answer)?;
     Ok(row.map(|row| ItemStatus {
         item: Item {

@@ -1,13 +1,15 @@
 -- Read one item: what is sold, what is held now, what is left.
 --
--- Parameters: item_id uuid.
+-- Parameters: item_id uuid; bucket integer, of its id.
 -- Locks:      none.
 -- Recheck:    none. The counters and the lapsed holds come from one snapshot, so their difference is never negative;
 --             the clock is read once, after that snapshot (`now()` may be older than it).
 -- Outcomes:   one row, or none when there is no such item.
 
 with request as materialized (
-    select $1::uuid as item_id
+    select
+        $1::uuid as item_id,
+        $2::integer as bucket
 ),
 
 reading as materialized (
@@ -41,6 +43,8 @@ select
     item.created_at,
     item.updated_at,
     reading.clock as as_of
-from item
+from request
+cross join item
 cross join lapsed_holds
 cross join reading
+where request.bucket = $2::integer

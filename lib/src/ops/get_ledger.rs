@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use crate::bucket::bucket;
 use crate::db::Database;
 use crate::error::Error;
 use crate::ledger::{Kind, LedgerEntry, LedgerPage};
@@ -63,7 +64,12 @@ pub(crate) async fn get_ledger(
     item_id: Uuid,
     query: LedgerQuery,
 ) -> Result<Option<LedgerPage>, Error> {
-    let values = [Value::Uuid(item_id), Value::Bigint(query.after_version), Value::Bigint(query.entry_count_max)];
+    let values = [
+        Value::Uuid(item_id),
+        Value::Bigint(query.after_version),
+        Value::Bigint(query.entry_count_max),
+        Value::Bucket(bucket(item_id)),
+    ];
     let answer = database.fetch(&GET_LEDGER, &values).await?;
     if answer.rows.is_empty() {
         return Ok(None);

@@ -1,6 +1,7 @@
 -- Read one item's history in version order, a page at a time.
 --
--- Parameters: item_id uuid; after_version bigint, 0 for the first page; entry_count_max bigint, at least 1.
+-- Parameters: item_id uuid; after_version bigint, 0 for the first page; entry_count_max bigint, at least 1;
+--             bucket integer, of the item's id.
 -- Locks:      none. A ledger row never changes.
 -- Recheck:    none.
 -- Outcomes:   no row when there is no such item; otherwise one row an entry, or one row without an entry when the page
@@ -10,7 +11,8 @@ with request as materialized (
     select
         $1::uuid as item_id,
         $2::bigint as after_version,
-        $3::bigint as entry_count_max
+        $3::bigint as entry_count_max,
+        $4::integer as bucket
 ),
 
 item as materialized (
@@ -38,6 +40,8 @@ select
     entries.held_quantity,
     entries.confirmed_quantity,
     entries.recorded_at
-from item
+from request
+cross join item
 left join entries on entries.item_id = item.id
+where request.bucket = $4::integer
 order by entries.version

@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use crate::bucket::bucket;
 use crate::db::Database;
 use crate::error::Error;
 use crate::reservation::Reservation;
@@ -11,6 +12,7 @@ const GET_RESERVATION: Statement = Statement { name: "get_reservation", sql: inc
 
 /// The reservation, or none when there is no such reservation.
 pub(crate) async fn get_reservation(database: &Database, reservation_id: Uuid) -> Result<Option<Reservation>, Error> {
-    let answer = database.fetch(&GET_RESERVATION, &[Value::Uuid(reservation_id)]).await?;
+    let answer =
+        database.fetch(&GET_RESERVATION, &[Value::Uuid(reservation_id), Value::Bucket(bucket(reservation_id))]).await?;
     GET_RESERVATION.decode_first(&answer)
 }

@@ -1,12 +1,14 @@
 -- Read one reservation; a lapsed hold reads EXPIRED, recorded or not.
 --
--- Parameters: reservation_id uuid.
+-- Parameters: reservation_id uuid; bucket integer, of its id.
 -- Locks:      none.
 -- Recheck:    none. The clock is read once, after the snapshot.
 -- Outcomes:   one row, or none when there is no such reservation.
 
 with request as materialized (
-    select $1::uuid as reservation_id
+    select
+        $1::uuid as reservation_id,
+        $2::integer as bucket
 ),
 
 reservation as materialized (
@@ -29,4 +31,6 @@ select
     confirmed_at,
     cancelled_at,
     case when lapsed then expires_at else expired_at end as expired_at
-from reservation
+from request
+cross join reservation
+where request.bucket = $2::integer

@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use super::MOVED_COUNT_MAX;
+use crate::bucket::bucket;
 use crate::db::fetch::Fetch;
 use crate::error::Error;
 use crate::reservation::Reservation;
@@ -39,14 +40,10 @@ struct Row {
 }
 
 pub(crate) async fn reacquire(fetch: &mut impl Fetch, reservation_id: Uuid, item_id: Uuid) -> Result<Reacquire, Error> {
-    let values = [Value::Uuid(reservation_id)];
+    let values = [Value::Uuid(reservation_id), Value::Bucket(bucket(reservation_id))];
     let (mut moved_count, mut in_doubt) = (0, false);
     loop {
-        let answer = if moved_count < MOVED_COUNT_MAX {
-            fetch.fetch(&REACQUIRE, &values).await?
-        } else {
-            fetch.fetch_behind_lock(&REACQUIRE, &values, item_id).await?
-        };
+        let answer = fetch.send(&REACQUIRE, &values, (moved_count >= MOVED_COUNT_MAX).then_some(item_id)).await?;
         in_doubt |= answer.in_doubt;
         let row: Row = REACQUIRE.decode_first(&answer)?.ok_or_else(|| REACQUIRE.unexpected("no row"))?;
         let Row { outcome, available_quantity, reservation } = row;

@@ -1,6 +1,6 @@
 -- Confirm an expired reservation after all, when its units are free: a payment that landed late.
 --
--- Parameters: reservation_id uuid.
+-- Parameters: reservation_id uuid; bucket integer, of its id.
 -- Locks:      a place in the item's queue; then the reservation's item by its id, then the reservation
 --             by its id alone, and only when the snapshot shows it EXPIRED and the item looks able to serve it; then
 --             the lapsed holds it expires.
@@ -12,6 +12,7 @@
 with request as materialized (
     select
         $1::uuid as reservation_id,
+        $2::integer as bucket,
         200 as lapsed_hold_count_max
 ),
 
@@ -174,11 +175,12 @@ updated_item as (
 
 recorded_transitions as (
     insert into stockhold.ledger (
-        item_id, version, reservation_id, kind, quantity,
+        item_id, bucket, version, reservation_id, kind, quantity,
         total_quantity, held_quantity, confirmed_quantity, recorded_at
     )
     select
         updated_item.id,
+        decision.bucket,
         decision.item_version + transitions.step,
         transitions.reservation_id,
         transitions.kind,
@@ -222,3 +224,4 @@ cross join lapsed_total
 cross join released
 left join decision on true
 left join reacquired on true
+where request.bucket = $2::integer

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::bucket::bucket;
 use crate::coalesce::{Coalesce, Member};
 use crate::db::Database;
 use crate::error::Error;
@@ -33,7 +34,8 @@ impl Refusals {
     /// For each call, what is available when `reserve` would refuse it; none when it might not.
     async fn refuse(&self, item_id: Uuid, calls: &[&Call]) -> Result<Vec<Option<i64>>, Error> {
         let keys: Vec<_> = calls.iter().filter_map(|call| call.idempotency_key.as_deref()).collect();
-        let answer = self.database.fetch(&REFUSE, &[Value::Uuid(item_id), Value::Json(json!(keys))]).await?;
+        let values = [Value::Uuid(item_id), Value::Json(json!(keys)), Value::Bucket(bucket(item_id))];
+        let answer = self.database.fetch(&REFUSE, &values).await?;
         let Some(Row { available_quantity, known_keys }) = REFUSE.decode_first(&answer)? else {
             return Ok(vec![None; calls.len()]);
         };

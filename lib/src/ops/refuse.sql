@@ -1,6 +1,7 @@
 -- Refuse reservations of an item that is sold out, at the price of a read.
 --
--- Parameters: item_id uuid; idempotency_keys jsonb, an array of the keys that the reservations have.
+-- Parameters: item_id uuid; idempotency_keys jsonb, an array of the keys that the reservations have; bucket integer, of
+--             the item's id.
 -- Locks:      none, and no write.
 -- Recheck:    none. The refusal is true of the snapshot: the counters and the lapsed holds come from it, and the clock
 --             is read once, after it.
@@ -11,6 +12,7 @@ with request as materialized (
     select
         $1::uuid as item_id,
         $2::jsonb as idempotency_keys,
+        $3::integer as bucket,
         200 as lapsed_hold_count_max
 ),
 
@@ -61,4 +63,6 @@ refusing_item as materialized (
 select
     refusing_item.available_quantity,
     array(select known_keys.idempotency_key from known_keys) as known_keys
-from refusing_item
+from request
+cross join refusing_item
+where request.bucket = $3::integer

@@ -9,7 +9,8 @@ use uuid::Uuid;
 
 use super::refuse::{self, Refusals};
 use super::{MOVED_COUNT_MAX, json_array};
-use crate::coalesce::{Coalesce, Member, Queues, reservation_id};
+use crate::bucket::{bucket, reservation_id};
+use crate::coalesce::{Coalesce, Member, Queues};
 use crate::db::Database;
 use crate::db::fetch::Fetch;
 use crate::db::transaction::Transaction;
@@ -143,7 +144,7 @@ impl Call {
     }
 
     /// The parameters of `reserve.sql`.
-    fn values(&self) -> [Value; 7] {
+    fn values(&self) -> [Value; 8] {
         [
             Value::Uuid(self.reservation_id),
             Value::Uuid(self.new_reservation.item_id),
@@ -152,6 +153,7 @@ impl Call {
             Value::Double(self.new_reservation.ttl_seconds.seconds()),
             Value::Text(self.idempotency_key.as_ref().map(|key| key.as_str().to_owned())),
             Value::Bytes(self.fingerprint.clone()),
+            Value::Bucket(bucket(self.new_reservation.item_id)),
         ]
     }
 }
@@ -292,12 +294,9 @@ impl Scarcity {
         calls: &[&Call],
         attempts: &mut Attempts,
     ) -> Result<Vec<Result<Option<Reserve>, Error>>, Error> {
-        let values = [Value::Uuid(item_id), Value::Text(Some(written(calls)))];
-        let answered = if attempts.moved_count < MOVED_COUNT_MAX {
-            fetch.fetch(&RESERVE_BATCH, &values).await
-        } else {
-            fetch.fetch_behind_lock(&RESERVE_BATCH, &values, item_id).await
-        };
+        let values = [Value::Uuid(item_id), Value::Text(Some(written(calls))), Value::Bucket(bucket(item_id))];
+        let locked_item_id = (attempts.moved_count >= MOVED_COUNT_MAX).then_some(item_id);
+        let answered = fetch.send(&RESERVE_BATCH, &values, locked_item_id).await;
         attempts.moved_count += 1;
         let rows = answered.and_then(|answer| {
             attempts.in_doubt |= answer.in_doubt;

@@ -1,7 +1,8 @@
 -- Hold units of one item that has enough of them free; every other request is left to `reserve_batch`.
 --
 -- Parameters: reservation_id, item_id uuid; customer_id text; quantity bigint, units; ttl_seconds double precision,
---             seconds from the decision; idempotency_key text, idempotency_fingerprint bytea (both null without a key).
+--             seconds from the decision; idempotency_key text, idempotency_fingerprint bytea (both null without a key);
+--             bucket integer, of the item's id.
 -- Locks:      a place in the item's queue, then the item's row by its id, which the update takes; both only when the
 --             snapshot shows enough units free and no reservation under the request's id or key.
 -- Recheck:    the last line of `updated_item`: after a wait, PostgreSQL evaluates it again on the newest version of the
@@ -17,7 +18,8 @@ with request as materialized (
         $4::bigint as quantity,
         $5::double precision as ttl_seconds,
         $6::text as idempotency_key,
-        $7::bytea as idempotency_fingerprint
+        $7::bytea as idempotency_fingerprint,
+        $8::integer as bucket
 ),
 
 -- A count is one look-up; the planner may turn `not exists` into a join that reads the table. Calls queue here and not at
@@ -54,10 +56,11 @@ decision as materialized (
 
 reserved as (
     insert into stockhold.reservations (
-        id, item_id, customer_id, quantity, created_at, expires_at, idempotency_key, idempotency_fingerprint
+        id, bucket, item_id, customer_id, quantity, created_at, expires_at, idempotency_key, idempotency_fingerprint
     )
     select
         request.reservation_id,
+        decision.bucket,
         decision.id,
         request.customer_id,
         request.quantity,
@@ -72,11 +75,12 @@ reserved as (
 
 recorded_transition as (
     insert into stockhold.ledger (
-        item_id, version, reservation_id, kind, quantity,
+        item_id, bucket, version, reservation_id, kind, quantity,
         total_quantity, held_quantity, confirmed_quantity, recorded_at
     )
     select
         decision.id,
+        decision.bucket,
         decision.version,
         request.reservation_id,
         'RESERVED',
@@ -90,15 +94,17 @@ recorded_transition as (
 )
 
 select
-    id,
-    item_id,
-    customer_id,
-    quantity,
-    status,
-    basket_id,
-    created_at,
-    expires_at,
-    confirmed_at,
-    cancelled_at,
-    expired_at
-from reserved
+    reserved.id,
+    reserved.item_id,
+    reserved.customer_id,
+    reserved.quantity,
+    reserved.status,
+    reserved.basket_id,
+    reserved.created_at,
+    reserved.expires_at,
+    reserved.confirmed_at,
+    reserved.cancelled_at,
+    reserved.expired_at
+from request
+cross join reserved
+where request.bucket = $8::integer

@@ -2,7 +2,7 @@
 --
 -- Parameters: item_id uuid; calls jsonb, in the order in which they came: reservation_id, customer_id, quantity,
 --             ttl_seconds, idempotency_key, idempotency_fingerprint, each as `reserve` takes it. No two calls have the
---             same key.
+--             same key. bucket integer, of the item's id.
 -- Locks:      a place in the item's queue, then the item's row by its id, and only when the smallest call looks able to
 --             succeed; then the lapsed holds it expires, which no statement changes without the item's lock.
 -- Recheck:    `decision` reads the locked version of the item and the clock after the wait; `expired_holds` rechecks
@@ -15,6 +15,7 @@ with recursive request as materialized (
     select
         $1::uuid as item_id,
         $2::jsonb as calls,
+        $3::integer as bucket,
         200 as lapsed_hold_count_max
 ),
 
@@ -213,10 +214,11 @@ admitted_calls as materialized (
 -- In the order of the keys, so that two batches with the same keys wait for each other in one direction.
 reserved as (
     insert into stockhold.reservations (
-        id, item_id, customer_id, quantity, created_at, expires_at, idempotency_key, idempotency_fingerprint
+        id, bucket, item_id, customer_id, quantity, created_at, expires_at, idempotency_key, idempotency_fingerprint
     )
     select
         admitted_calls.reservation_id,
+        decision.bucket,
         decision.id,
         admitted_calls.customer_id,
         admitted_calls.quantity,
@@ -269,11 +271,12 @@ updated_item as (
 
 recorded_transitions as (
     insert into stockhold.ledger (
-        item_id, version, reservation_id, kind, quantity,
+        item_id, bucket, version, reservation_id, kind, quantity,
         total_quantity, held_quantity, confirmed_quantity, recorded_at
     )
     select
         updated_item.id,
+        decision.bucket,
         decision.version + transitions.step,
         transitions.reservation_id,
         transitions.kind,
@@ -319,4 +322,5 @@ left join seen_item on true
 left join decision on true
 left join room on true
 left join reserved on reserved.id = calls.reservation_id
+where request.bucket = $3::integer
 order by calls.position

@@ -8,6 +8,7 @@ use sqlx::{FromRow, Row};
 use uuid::Uuid;
 
 use super::json_array;
+use crate::bucket::bucket;
 use crate::coalesce::{Coalesce, Member};
 use crate::db::Database;
 use crate::db::fetch::Fetch;
@@ -64,7 +65,11 @@ pub(super) async fn settle(fetch: &mut impl Fetch, call: Call) -> Result<Option<
         Verb::Confirm => "confirm",
         Verb::Cancel => "cancel",
     };
-    let values = [Value::Uuid(call.reservation_id), Value::Text(Some(verb.to_owned()))];
+    let values = [
+        Value::Uuid(call.reservation_id),
+        Value::Text(Some(verb.to_owned())),
+        Value::Bucket(bucket(call.reservation_id)),
+    ];
     let answer = fetch.fetch(&SETTLE, &values).await?;
     Ok(SETTLE.decode_first(&answer)?.and_then(|Found(settled)| settled))
 }
@@ -75,18 +80,18 @@ pub(crate) struct Settlements {
 }
 
 impl Coalesce for Settlements {
-    /// How the reservation's id ends.
-    type Queue = u16;
+    /// The reservation's bucket.
+    type Queue = i32;
     type Call = Call;
     type Answer = Option<(Outcome, Reservation)>;
 
-    async fn send_alone(&self, _: u16, call: &Call) -> Result<Option<(Outcome, Reservation)>, Error> {
+    async fn send_alone(&self, _: i32, call: &Call) -> Result<Option<(Outcome, Reservation)>, Error> {
         settle(&mut &*self.database, *call).await
     }
 
-    async fn send_together(&self, _: u16, members: Vec<Member<Self>>) -> Result<(), (Error, Vec<Member<Self>>)> {
+    async fn send_together(&self, bucket: i32, members: Vec<Member<Self>>) -> Result<(), (Error, Vec<Member<Self>>)> {
         let calls = json_array(members.iter().map(|member| member.call));
-        let answered = self.database.fetch(&SETTLE_BATCH, &[Value::Text(Some(calls))]).await;
+        let answered = self.database.fetch(&SETTLE_BATCH, &[Value::Text(Some(calls)), Value::Bucket(bucket)]).await;
         match answered.and_then(|answer| SETTLE_BATCH.decode_each::<Found>(&answer, members.len())) {
             Ok(rows) => members.into_iter().zip(rows).for_each(|(member, Found(settled))| member.answer(Ok(settled))),
             Err(error) => return Err((error, members)),

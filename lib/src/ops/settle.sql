@@ -1,6 +1,6 @@
 -- Confirm or cancel one hold: deduct its units for good, or give them back. A lapsed hold is recorded as EXPIRED instead.
 --
--- Parameters: reservation_id uuid; verb text, confirm or cancel.
+-- Parameters: reservation_id uuid; verb text, confirm or cancel; bucket integer, of the reservation's id.
 -- Locks:      a place in the item's queue; then the hold's item by its id, then the hold by its id alone, and only while
 --             the snapshot shows it PENDING. A state test inside a locking CTE would make a refusal look like an absence.
 -- Recheck:    `decision` reads the locked version of the hold, and `reading` the clock after both waits; a hold that
@@ -12,7 +12,8 @@
 with request as materialized (
     select
         $1::uuid as reservation_id,
-        $2::text as verb
+        $2::text as verb,
+        $3::integer as bucket
 ),
 
 seen_reservation as materialized (
@@ -94,11 +95,12 @@ updated_item as (
 
 recorded_transition as (
     insert into stockhold.ledger (
-        item_id, version, reservation_id, kind, quantity,
+        item_id, bucket, version, reservation_id, kind, quantity,
         total_quantity, held_quantity, confirmed_quantity, recorded_at
     )
     select
         updated_item.id,
+        updated_item.bucket,
         updated_item.version,
         ended_reservation.id,
         ended_reservation.status,
@@ -128,6 +130,8 @@ select
     coalesce(ended_reservation.confirmed_at, decision.confirmed_at, seen_reservation.confirmed_at) as confirmed_at,
     coalesce(ended_reservation.cancelled_at, decision.cancelled_at, seen_reservation.cancelled_at) as cancelled_at,
     coalesce(ended_reservation.expired_at, decision.expired_at, seen_reservation.expired_at) as expired_at
-from seen_reservation
+from request
+cross join seen_reservation
 left join decision on true
 left join ended_reservation on true
+where request.bucket = $3::integer

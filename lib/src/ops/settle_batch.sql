@@ -1,7 +1,8 @@
 -- Confirm or cancel several holds, exactly as so many calls of `confirm` and `cancel` would, one after the other.
 --
 -- Parameters: calls jsonb, in the order in which they came: reservation_id uuid, verb text (confirm or cancel). The holds
---             may be of several items, and a hold may come more than once: its first call decides.
+--             may be of several items, and a hold may come more than once: its first call decides. bucket integer, of
+--             every reservation's id.
 -- Locks:      a place in the queue of each item, in the order of the places; then the items by ascending id, then the
 --             holds by ascending id, each by its id alone, and only while the snapshot shows a hold PENDING. A state test
 --             inside a locking CTE would make a refusal look like an absence.
@@ -10,7 +11,9 @@
 -- Outcomes:   one row a call, in their order: not_found, or as `confirm` and `cancel` answer it.
 
 with request as materialized (
-    select $1::jsonb as calls
+    select
+        $1::jsonb as calls,
+        $2::integer as bucket
 ),
 
 calls as materialized (
@@ -146,11 +149,12 @@ updated_items as (
 
 recorded_transitions as (
     insert into stockhold.ledger (
-        item_id, version, reservation_id, kind, quantity,
+        item_id, bucket, version, reservation_id, kind, quantity,
         total_quantity, held_quantity, confirmed_quantity, recorded_at
     )
     select
         updated_items.id,
+        locked_items.bucket,
         locked_items.version + row_number() over holds_of_item,
         ended_reservations.id,
         ended_reservations.status,
@@ -189,8 +193,10 @@ select
     coalesce(ended_reservations.confirmed_at, decisions.confirmed_at, seen_reservations.confirmed_at) as confirmed_at,
     coalesce(ended_reservations.cancelled_at, decisions.cancelled_at, seen_reservations.cancelled_at) as cancelled_at,
     coalesce(ended_reservations.expired_at, decisions.expired_at, seen_reservations.expired_at) as expired_at
-from calls
+from request
+cross join calls
 left join seen_reservations on seen_reservations.id = calls.reservation_id
 left join decisions on decisions.id = calls.reservation_id
 left join ended_reservations on ended_reservations.id = calls.reservation_id
+where request.bucket = $2::integer
 order by calls.position

@@ -220,7 +220,7 @@ impl Gate {
                  confirmed_quantity = confirmed_quantity + {confirmed}, version = version + 1
              where id = '{item_id}';
              insert into stockhold.ledger
-             select id, version, '{id}', '{status}', {quantity}, total_quantity, held_quantity, confirmed_quantity,
+             select id, bucket, version, '{id}', '{status}', {quantity}, total_quantity, held_quantity, confirmed_quantity,
                  clock_timestamp()
              from stockhold.items where id = '{item_id}'"
         ))
@@ -229,15 +229,15 @@ impl Gate {
 
     /// Makes a hold behind the gate, with its books, as `reserve` does.
     pub async fn make_hold(&mut self, item_id: Uuid, quantity: i64, ttl_seconds: f64) -> Uuid {
-        let id = Uuid::now_v7();
+        let id = id_in_bucket_of(item_id);
         self.run(&format!(
-            "insert into stockhold.reservations (id, item_id, customer_id, quantity, created_at, expires_at)
-             values ('{id}', '{item_id}', 'other', {quantity}, clock_timestamp(),
+            "insert into stockhold.reservations (id, bucket, item_id, customer_id, quantity, created_at, expires_at)
+             values ('{id}', stockhold.bucket('{id}'), '{item_id}', 'other', {quantity}, clock_timestamp(),
                  clock_timestamp() + interval '{ttl_seconds} seconds');
              update stockhold.items set held_quantity = held_quantity + {quantity}, version = version + 1
              where id = '{item_id}';
              insert into stockhold.ledger
-             select id, version, '{id}', 'RESERVED', {quantity}, total_quantity, held_quantity, confirmed_quantity,
+             select id, bucket, version, '{id}', 'RESERVED', {quantity}, total_quantity, held_quantity, confirmed_quantity,
                  clock_timestamp()
              from stockhold.items where id = '{item_id}'"
         ))
@@ -388,4 +388,11 @@ pub fn send<T: Send + 'static>(call: impl Future<Output = T> + Send + 'static) -
 /// The answer of a call that must not wait for a gate.
 pub async fn at_once<T>(call: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(4), call).await.expect("the call waits, and must not")
+}
+
+/// A new id in the bucket of an item, as its reservations have.
+pub fn id_in_bucket_of(item_id: Uuid) -> Uuid {
+    let mut bytes = Uuid::now_v7().into_bytes();
+    bytes[14..].copy_from_slice(&item_id.as_bytes()[14..]);
+    Uuid::from_bytes(bytes)
 }

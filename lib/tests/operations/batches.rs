@@ -9,7 +9,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Executor, Row};
 use uuid::Uuid;
 
-use crate::common::{Fixture, Gate, run, send};
+use crate::common::{Fixture, Gate, id_in_bucket_of, run, send};
 
 const RESERVE_BATCH: &str = include_str!("../../src/ops/reserve_batch.sql");
 const SETTLE_BATCH: &str = include_str!("../../src/ops/settle_batch.sql");
@@ -18,7 +18,7 @@ const SETTLE_BATCH: &str = include_str!("../../src/ops/settle_batch.sql");
 type Outcome = (String, Option<i64>);
 
 async fn reserve_batch(connection: &mut PgConnection, item_id: Uuid, calls: &[Value]) -> Vec<Outcome> {
-    let query = sqlx::query(RESERVE_BATCH).bind(item_id).bind(json!(calls));
+    let query = sqlx::query(RESERVE_BATCH).bind(item_id).bind(json!(calls)).bind(bucket(item_id));
     let rows = connection.fetch_all(query).await.unwrap();
     let outcome = |row: &sqlx::postgres::PgRow| {
         let outcome: String = row.get("outcome");
@@ -30,12 +30,16 @@ async fn reserve_batch(connection: &mut PgConnection, item_id: Uuid, calls: &[Va
 
 async fn settle_batch(connection: &mut PgConnection, calls: &[(Uuid, &str)]) -> Vec<String> {
     let calls: Vec<_> = calls.iter().map(|(id, verb)| json!({ "reservation_id": id, "verb": verb })).collect();
-    let rows = connection.fetch_all(sqlx::query(SETTLE_BATCH).bind(json!(calls))).await.unwrap();
+    let rows = connection.fetch_all(sqlx::query(SETTLE_BATCH).bind(json!(calls)).bind(0)).await.unwrap();
     rows.iter().map(|row| row.get("outcome")).collect()
 }
 
-fn call(quantity: i64) -> Value {
-    call_with_id(Uuid::now_v7(), quantity)
+fn bucket(id: Uuid) -> i32 {
+    u16::from_be_bytes([id.as_bytes()[14], id.as_bytes()[15]]).into()
+}
+
+fn call(item_id: Uuid, quantity: i64) -> Value {
+    call_with_id(id_in_bucket_of(item_id), quantity)
 }
 
 fn call_with_id(id: Uuid, quantity: i64) -> Value {
@@ -171,14 +175,14 @@ async fn batches_end_as_the_same_calls_one_by_one() {
     ] {
         assert!(counts.get(word).is_some_and(|count| *count > 50), "too few were {word}: {counts:?}");
     }
-    let unknown = reserve_batch(&mut connection, Uuid::now_v7(), &[call(1), call(2)]).await;
+    let unknown = reserve_batch(&mut connection, Uuid::now_v7(), &[call(Uuid::nil(), 1), call(Uuid::nil(), 2)]).await;
     assert_eq!(unknown, [plain("item_not_found"), plain("item_not_found")]);
 }
 
 fn random_calls(random: &mut fastrand::Rng, item_id: Uuid, made: &[Value]) -> Vec<Value> {
     let mut calls: Vec<Value> = Vec::new();
     for _ in 0..random.usize(1..10) {
-        let mut new = call(random.i64(1..8));
+        let mut new = call(item_id, random.i64(1..8));
         match random.u8(0..6) {
             0 => {
                 let key = format!("{item_id}-{}", random.u8(0..8));
@@ -219,19 +223,20 @@ async fn a_batch_expires_only_what_it_needs_and_no_more_than_200() {
     let fixture = Fixture::new().await;
     let mut connection = fixture.connection().await;
     let item = fixture.item(500).await;
-    let ids: Vec<_> = (0..500).map(|_| Uuid::now_v7()).collect();
+    let ids: Vec<_> = (0..500).map(|_| id_in_bucket_of(item.id)).collect();
     let calls: Vec<_> = ids.iter().map(|id| call_with_id(*id, 1)).collect();
     reserve_batch(&mut connection, item.id, &calls).await;
     run(&mut connection, &lapse(&ids)).await;
-    let outcomes = reserve_batch(&mut connection, item.id, &[call(1), call(2)]).await;
+    let outcomes = reserve_batch(&mut connection, item.id, &[call(item.id, 1), call(item.id, 2)]).await;
     assert_eq!(outcomes, [plain("reserved"), plain("reserved")]);
     let count = |kinds: Vec<String>| kinds.iter().filter(|kind| *kind == "EXPIRED").count();
     assert_eq!(count(fixture.kinds(item.id).await), 3);
-    let outcomes = reserve_batch(&mut connection, item.id, &[call(150), call(150), call(50)]).await;
+    let outcomes =
+        reserve_batch(&mut connection, item.id, &[call(item.id, 150), call(item.id, 150), call(item.id, 50)]).await;
     assert_eq!(outcomes, [plain("reserved"), plain("moved"), plain("reserved")]);
     assert_eq!(count(fixture.kinds(item.id).await), 203);
     // 297 are left: too many to see at once, and then few enough to say what there is.
-    let calls = [call(290), call(290)];
+    let calls = [call(item.id, 290), call(item.id, 290)];
     assert_eq!(reserve_batch(&mut connection, item.id, &calls).await, [plain("moved"), plain("moved")]);
     assert_eq!(count(fixture.kinds(item.id).await), 403);
     assert_eq!(reserve_batch(&mut connection, item.id, &calls).await, [plain("reserved"), refused(7)]);
@@ -245,7 +250,7 @@ async fn a_batch_makes_its_keys_in_one_order() {
     let mut connection = fixture.connection().await;
     let item = fixture.item(20).await;
     let keyed = |key: &str| {
-        let mut call = call(1);
+        let mut call = call(item.id, 1);
         call["idempotency_key"] = json!(key);
         call["idempotency_fingerprint"] = json!("\\x00");
         call
@@ -270,7 +275,7 @@ async fn a_batch_waits_in_the_queue(#[case] reserves: bool) {
     let mut connection = fixture.connection().await;
     let batch = send(async move {
         if reserves {
-            reserve_batch(&mut connection, item.id, &[call(1), call(2)]).await;
+            reserve_batch(&mut connection, item.id, &[call(item.id, 1), call(item.id, 2)]).await;
         } else {
             settle_batch(&mut connection, &[(hold.id, "confirm")]).await;
         }
@@ -293,7 +298,9 @@ async fn a_batch_that_waited_shares_out_what_the_locked_row_has() {
     let fixture = Fixture::new().await;
     let item = fixture.item(10).await;
     let mut gate = Gate::close_item(&fixture, item.id).await;
-    let batch = send_batch(&fixture, item.id, vec![call(4), call(4), call(1), call(1)]).await;
+    let batch =
+        send_batch(&fixture, item.id, vec![call(item.id, 4), call(item.id, 4), call(item.id, 1), call(item.id, 1)])
+            .await;
     gate.wait_for(1).await;
     gate.make_hold(item.id, 4, 600.0).await;
     gate.open().await;
@@ -309,7 +316,7 @@ async fn a_batch_that_waited_refuses_nothing_for_a_hold_that_was_made_and_lapsed
     let fixture = Fixture::new().await;
     let item = fixture.item(2).await;
     let mut gate = Gate::close_item(&fixture, item.id).await;
-    let calls = vec![call(1), call(1)];
+    let calls = vec![call(item.id, 1), call(item.id, 1)];
     let batch = send_batch(&fixture, item.id, calls.clone()).await;
     gate.wait_for(1).await;
     gate.make_hold(item.id, 2, 0.01).await;
@@ -332,7 +339,7 @@ async fn a_batch_that_waited_does_not_expire_a_hold_that_was(#[case] swept: bool
     fixture.hold(item.id, 3, 600.0).await;
     fixture.wait_until_lapsed(&lapsed).await;
     let mut gate = Gate::close_item(&fixture, item.id).await;
-    let batch = send_batch(&fixture, item.id, vec![call(1), call(1)]).await;
+    let batch = send_batch(&fixture, item.id, vec![call(item.id, 1), call(item.id, 1)]).await;
     gate.wait_for(1).await;
     if swept {
         // And its units were taken again.
@@ -354,7 +361,7 @@ async fn a_batch_that_waited_counts_its_deadlines_from_the_end_of_the_wait() {
     let fixture = Fixture::new().await;
     let item = fixture.item(5).await;
     let mut gate = Gate::close_item(&fixture, item.id).await;
-    let batch = send_batch(&fixture, item.id, vec![call(1), call(1)]).await;
+    let batch = send_batch(&fixture, item.id, vec![call(item.id, 1), call(item.id, 1)]).await;
     gate.wait_for(1).await;
     gate.sleep(0.2).await;
     let other = gate.make_hold(item.id, 1, 600.0).await;
@@ -374,7 +381,7 @@ async fn a_batch_that_cannot_be_served_waits_for_nobody() {
     let item = fixture.item(5).await;
     let hold = fixture.hold(item.id, 3, 600.0).await;
     let gate = Gate::close_item(&fixture, item.id).await;
-    let calls = [call(3), call_with_id(hold.id, 3), call(4)];
+    let calls = [call(item.id, 3), call_with_id(hold.id, 3), call(item.id, 4)];
     let mut connection = fixture.connection().await;
     let outcomes = crate::common::at_once(reserve_batch(&mut connection, item.id, &calls)).await;
     assert_eq!(outcomes, [refused(2), plain("reserved"), refused(2)]);

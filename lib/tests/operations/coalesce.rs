@@ -10,7 +10,7 @@ use stockhold::{Cancel, Config, Confirm, Error, Inventory, Reserve};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use crate::common::{Fixture, Gate, at_once, new_reservation, reserved, run, send};
+use crate::common::{Fixture, Gate, at_once, id_in_bucket_of, new_reservation, reserved, run, send};
 
 type Answer = JoinHandle<Result<Reserve, Error>>;
 
@@ -202,7 +202,7 @@ async fn confirms_and_cancels_that_wait_leave_together_in_their_order() {
     let mut calls = vec![settle(&holds[0], true)];
     gate.wait_for(1).await;
     let mut unknown = holds[0].clone();
-    unknown.id = with_ending_of(Uuid::now_v7(), item.id);
+    unknown.id = id_in_bucket_of(item.id);
     let line = [
         (&holds[1], false),
         (&holds[2], true),
@@ -241,15 +241,9 @@ async fn confirms_and_cancels_that_wait_leave_together_in_their_order() {
     fixture.check_books(item.id).await;
 }
 
-fn with_ending_of(id: Uuid, other: Uuid) -> Uuid {
-    let mut bytes = id.into_bytes();
-    bytes[14..].copy_from_slice(&other.as_bytes()[14..]);
-    Uuid::from_bytes(bytes)
-}
-
 /// A hold's queue is its item's in every process, for the id says so.
 #[tokio::test]
-async fn a_reservation_ends_as_its_item_does() {
+async fn a_reservation_is_in_its_items_bucket() {
     let fixture = Fixture::new().await;
     let mut ids = std::collections::HashSet::new();
     for _ in 0..3 {

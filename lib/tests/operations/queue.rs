@@ -97,7 +97,7 @@ async fn batches_over_several_items_queue_in_one_order() {
     for order in [[0, 1, 2, 3, 4, 5], [5, 3, 1, 0, 2, 4]] {
         let calls = order.map(|index| json!({ "reservation_id": holds[index].id, "verb": "cancel" }));
         run(&mut connection, "begin").await;
-        sqlx::query(SETTLE_BATCH).bind(json!(calls)).fetch_all(&mut connection).await.unwrap();
+        sqlx::query(SETTLE_BATCH).bind(json!(calls)).bind(0).fetch_all(&mut connection).await.unwrap();
         let sql = "select place from noting.places order by number";
         let places: Vec<i64> = sqlx::query_scalar(sql).fetch_all(&mut connection).await.unwrap();
         run(&mut connection, "rollback").await;

@@ -232,8 +232,9 @@ async fn reserve_after_a_refusal_gets_the_units_of_more_lapsed_holds_than_a_look
     let mut gate = Gate::close_item(&fixture, item.id).await;
     gate.end_hold(&hold, "CANCELLED").await;
     gate.run(&format!(
-        "insert into stockhold.reservations (id, item_id, customer_id, quantity, created_at, expires_at)
-         select gen_random_uuid(), '{0}', 'other', 1, now(), now() + interval '1 microsecond'
+        "insert into stockhold.reservations (id, bucket, item_id, customer_id, quantity, created_at, expires_at)
+         select (left(gen_random_uuid()::text, 32) || right('{0}', 4))::uuid, stockhold.bucket('{0}'), '{0}', 'other', 1,
+             now(), now() + interval '1 microsecond'
          from generate_series(1, 300);
          update stockhold.items set held_quantity = 300 where id = '{0}'",
         item.id

@@ -12,6 +12,7 @@ const MIGRATION: &str = include_str!("../../../migrations/0001_stockhold.sql");
 
 /// Table, change, the constraint that refuses it.
 const REFUSED: &[(&str, &str, &str)] = &[
+    ("items", "bucket = (bucket + 1) % 65536", "item_bucket_is_its_ids"),
     ("items", "held_quantity = 11", "item_never_oversold"),
     ("items", "held_quantity = 5, confirmed_quantity = 6", "item_never_oversold"),
     ("items", "held_quantity = -1", "item_held_not_negative"),
@@ -24,7 +25,9 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("items", "idempotency_key = 'k'", "item_key_has_fingerprint"),
     ("reservations", "quantity = 0", "reservation_quantity_positive"),
     ("reservations", "customer_id = ''", "reservation_customer_id_length"),
-    ("reservations", "item_id = gen_random_uuid()", "reservation_of_item"),
+    ("reservations", "bucket = (bucket + 1) % 65536", "reservation_bucket_is_its_ids"),
+    ("reservations", "item_id = gen_random_uuid()", "reservation_bucket_is_its_ids"),
+    ("reservations", "item_id = id", "reservation_of_item"),
     ("reservations", "expires_at = created_at", "reservation_deadline_after_creation"),
     ("reservations", "status = 'LOST'", "reservation_status_known"),
     ("reservations", "status = 'CONFIRMED'", "reservation_status_agrees_with_timestamps"),
@@ -35,6 +38,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("reservations", "status = 'CONFIRMED', confirmed_at = expires_at", "reservation_confirmed_before_deadline"),
     ("reservations", "status = 'CANCELLED', cancelled_at = expires_at", "reservation_cancelled_before_deadline"),
     ("reservations", "idempotency_key = 'k'", "reservation_key_has_fingerprint"),
+    ("ledger", "bucket = -1", "ledger_bucket_is_its_items"),
     ("ledger", "version = 3", "ledger_one_row_per_version"),
     ("ledger", "version = 0", "ledger_version_positive"),
     ("ledger", "kind = 'CREATED', reservation_id = null", "ledger_starts_with_creation"),
@@ -42,7 +46,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("ledger", "quantity = 0", "ledger_quantity_positive"),
     ("ledger", "reservation_id = null", "ledger_reservation_named"),
     ("ledger", "reservation_id = gen_random_uuid()", "ledger_of_reservation"),
-    ("ledger", "item_id = gen_random_uuid()", "ledger_of_item"),
+    ("ledger", "item_id = reservation_id", "ledger_of_item"),
     ("ledger", "held_quantity = 11", "ledger_never_oversold"),
     ("ledger", "held_quantity = -1", "ledger_held_not_negative"),
     ("ledger", "confirmed_quantity = -1", "ledger_confirmed_not_negative"),
@@ -89,8 +93,10 @@ async fn the_ledger_refuses_a_second_end_of_a_hold(#[case] kind: &str, #[case] c
     let item = fixture.item(10).await;
     let hold = fixture.hold(item.id, 3, 600.0).await;
     fixture.inventory.confirm(hold.id, Default::default()).await.unwrap();
-    let sql =
-        format!("insert into stockhold.ledger values ('{}', 4, '{}', '{kind}', 3, 10, 0, 3, now())", item.id, hold.id);
+    let sql = format!(
+        "insert into stockhold.ledger values ('{0}', stockhold.bucket('{0}'), 4, '{1}', '{kind}', 3, 10, 0, 3, now())",
+        item.id, hold.id
+    );
     let error = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut fixture.connection().await).await.unwrap_err();
     assert_eq!(error.as_database_error().unwrap().constraint(), Some(constraint));
 }

@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
+use sqlparser::ast::SetExpr;
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::Parser;
 
 use crate::common::{Fixture, run};
 
@@ -22,18 +25,18 @@ macro_rules! text {
 const ID: &str = "'01900000-0000-7000-8000-000000000001'";
 
 const STATEMENTS: &[Text] = &[
-    text!("create_item", "(ID, 'name', null, '{}', 5, 'key', '\\x00')"),
-    text!("get_item", "(ID)"),
-    text!("refuse", "(ID, '[\"key\"]')"),
-    text!("reserve", "(ID, ID, 'customer', 1, 600, 'key', '\\x00')"),
-    text!("reserve_batch", "(ID, '[]')"),
-    text!("settle", "(ID, 'confirm')"),
-    text!("reacquire", "(ID)"),
-    text!("settle_batch", "('[]')"),
+    text!("create_item", "(ID, 'name', null, '{}', 5, 'key', '\\x00', 1)"),
+    text!("get_item", "(ID, 1)"),
+    text!("refuse", "(ID, '[\"key\"]', 1)"),
+    text!("reserve", "(ID, ID, 'customer', 1, 600, 'key', '\\x00', 1)"),
+    text!("reserve_batch", "(ID, '[]', 1)"),
+    text!("settle", "(ID, 'confirm', 1)"),
+    text!("reacquire", "(ID, 1)"),
+    text!("settle_batch", "('[]', 1)"),
     text!("expire", "(100, '{}', null)"),
-    text!("get_reservation", "(ID)"),
-    text!("get_ledger", "(ID, 0, 100)"),
-    text!("audit", "(ID)"),
+    text!("get_reservation", "(ID, 1)"),
+    text!("get_ledger", "(ID, 0, 100, 1)"),
+    text!("audit", "(ID, 1)"),
     text!("health", ""),
 ];
 
@@ -171,6 +174,34 @@ fn numbers_are_named_in_the_request() {
     }
 }
 
+/// What concerns no one item: the sweep's batch, and the schema.
+const OF_NO_ITEM: &[&str] = &["expire", "health"];
+
+/// One equality of the column's name with a parameter in the outermost `where` is what a router goes by.
+#[test]
+fn every_statement_of_one_item_names_its_bucket_for_a_router() {
+    for Text { name, sql, .. } in STATEMENTS {
+        // What the parser does not know: a weaker lock, and a function's rows with their number.
+        let known = sql.replace("for no key update", "for update").replace("rows from (", "");
+        let known = known.replace("(request.calls) as (", "(request.calls) as call (");
+        let known = known.replace(") with ordinality as call", "");
+        let parsed = Parser::parse_sql(&PostgreSqlDialect {}, &known).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let [sqlparser::ast::Statement::Query(query)] = &parsed[..] else { panic!("{name}: not one query") };
+        let SetExpr::Select(select) = &*query.body else { panic!("{name}: the outermost query is no plain select") };
+        let number = sql.split('$').filter_map(|piece| piece.chars().next()?.to_digit(10)).max();
+        let expected = number.map(|number| format!("request.bucket = ${number}::INTEGER"));
+        let found = select.selection.as_ref().map(ToString::to_string);
+        let of_no_item = OF_NO_ITEM.contains(name);
+        assert_eq!(found, expected.filter(|_| !of_no_item), "{name}");
+        let request = &parse(sql).ctes[0].1;
+        assert!(of_no_item || request.contains("::integer as bucket"), "{name}: {request}");
+        for insert in sql.split("insert into stockhold.").skip(1) {
+            let columns = insert.split(')').next().unwrap();
+            assert!(words(columns).contains("bucket"), "{name} inserts into {columns}");
+        }
+    }
+}
+
 fn scans<'p>(plan: &'p Value, found: &mut Vec<(&'p str, &'p str)>) {
     if let (Some(node), Some(relation)) = (plan["Node Type"].as_str(), plan["Relation Name"].as_str()) {
         found.push((node, relation));
@@ -199,20 +230,21 @@ async fn no_statement_scans_a_table_that_grows_and_no_index_is_idle() {
     .await
     .unwrap();
     let fill = "
-        insert into stockhold.items (id, name, metadata, total_quantity, created_at, updated_at)
-        select gen_random_uuid(), 'item', '{}', 1000000, now(), now() from generate_series(1, 2000);
-        insert into stockhold.reservations (id, item_id, customer_id, quantity, status, created_at, expires_at,
+        insert into stockhold.items (id, bucket, name, metadata, total_quantity, created_at, updated_at)
+        select id, stockhold.bucket(id), 'item', '{}', 1000000, now(), now()
+        from (select gen_random_uuid() as id from generate_series(1, 2000)) as new_item;
+        insert into stockhold.reservations (id, bucket, item_id, customer_id, quantity, status, created_at, expires_at,
             confirmed_at, expired_at)
-        select gen_random_uuid(), items.id, 'customer', 1,
+        select (left(gen_random_uuid()::text, 32) || right(items.id::text, 4))::uuid, bucket, items.id, 'customer', 1,
             case when number % 3 = 0 then 'PENDING' when number % 3 = 1 then 'CONFIRMED' else 'EXPIRED' end,
             now() - interval '1 hour', now() - interval '1 minute',
             case when number % 3 = 1 then now() - interval '30 minutes' end,
             case when number % 3 = 2 then now() - interval '1 minute' end
         from stockhold.items cross join generate_series(1, 15) as number;
         insert into stockhold.ledger
-        select id, 1, null, 'CREATED', 1000000, 1000000, 0, 0, now() from stockhold.items;
+        select id, bucket, 1, null, 'CREATED', 1000000, 1000000, 0, 0, now() from stockhold.items;
         insert into stockhold.ledger
-        select item_id, 1 + row_number() over (partition by item_id order by id), id, 'RESERVED', 1, 1000000, 0, 0,
+        select item_id, bucket, 1 + row_number() over (partition by item_id order by id), id, 'RESERVED', 1, 1000000, 0, 0,
             now()
         from stockhold.reservations";
     run(&mut connection, "set plan_cache_mode = force_generic_plan").await;

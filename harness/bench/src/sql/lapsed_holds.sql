@@ -12,13 +12,14 @@ with request as materialized (
 
 created_items as (
     insert into stockhold.items (
-        id, name, metadata, total_quantity, held_quantity, version, created_at, updated_at
+        id, bucket, name, metadata, total_quantity, held_quantity, version, created_at, updated_at
     )
     select
-        gen_random_uuid(), 'lapsed', '{}', request.hold_count, request.hold_count,
+        id, stockhold.bucket(id), 'lapsed', '{}', request.hold_count, request.hold_count,
         1 + request.hold_count, request.began_at, clock_timestamp()
     from request
-    cross join generate_series(1, request.item_count)
+    cross join generate_series(1, request.item_count) as number
+    cross join lateral (select gen_random_uuid() as id where number > 0) as new_item
     returning *
 ),
 
@@ -35,7 +36,7 @@ lapsed_holds as materialized (
     select
         (
             lpad(to_hex(request.first_number + step * request.item_count + numbered_items.number), 12, '0')
-            || '70008' || substr(md5(random()::text), 1, 15)
+            || '70008' || substr(md5(random()::text), 1, 11) || right(numbered_items.id::text, 4)
         )::uuid as id,
         numbered_items.id as item_id,
         step,
@@ -47,26 +48,26 @@ lapsed_holds as materialized (
 ),
 
 held as (
-    insert into stockhold.reservations (id, item_id, customer_id, quantity, created_at, expires_at)
-    select id, item_id, 'lapsed', 1, created_at, created_at + interval '10 minutes'
+    insert into stockhold.reservations (id, bucket, item_id, customer_id, quantity, created_at, expires_at)
+    select id, stockhold.bucket(id), item_id, 'lapsed', 1, created_at, created_at + interval '10 minutes'
     from lapsed_holds
 ),
 
 recorded_creations as (
     insert into stockhold.ledger (
-        item_id, version, reservation_id, kind, quantity,
+        item_id, bucket, version, reservation_id, kind, quantity,
         total_quantity, held_quantity, confirmed_quantity, recorded_at
     )
-    select id, 1, null, 'CREATED', total_quantity, total_quantity, 0, 0, created_at
+    select id, bucket, 1, null, 'CREATED', total_quantity, total_quantity, 0, 0, created_at
     from created_items
 ),
 
 recorded_holds as (
     insert into stockhold.ledger (
-        item_id, version, reservation_id, kind, quantity,
+        item_id, bucket, version, reservation_id, kind, quantity,
         total_quantity, held_quantity, confirmed_quantity, recorded_at
     )
-    select item_id, 1 + step, id, 'RESERVED', 1, request.hold_count, step, 0, created_at
+    select item_id, stockhold.bucket(item_id), 1 + step, id, 'RESERVED', 1, request.hold_count, step, 0, created_at
     from request
     cross join lapsed_holds
 )

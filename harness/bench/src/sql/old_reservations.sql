@@ -13,13 +13,14 @@ with request as materialized (
 
 created_items as (
     insert into stockhold.items (
-        id, name, metadata, total_quantity, confirmed_quantity, version, created_at, updated_at
+        id, bucket, name, metadata, total_quantity, confirmed_quantity, version, created_at, updated_at
     )
     select
-        gen_random_uuid(), 'old', '{}', request.reservation_count, request.reservation_count,
+        id, stockhold.bucket(id), 'old', '{}', request.reservation_count, request.reservation_count,
         1 + 2 * request.reservation_count, request.began_at, clock_timestamp()
     from request
-    cross join generate_series(1, request.item_count)
+    cross join generate_series(1, request.item_count) as number
+    cross join lateral (select gen_random_uuid() as id where number > 0) as new_item
     returning *
 ),
 
@@ -35,7 +36,7 @@ old_reservations as materialized (
     select
         (
             lpad(to_hex(request.first_number + numbered_items.number * request.reservation_count + step), 12, '0')
-            || '70008' || substr(md5(random()::text), 1, 15)
+            || '70008' || substr(md5(random()::text), 1, 11) || right(numbered_items.id::text, 4)
         )::uuid as id,
         numbered_items.id as item_id,
         step,
@@ -47,29 +48,29 @@ old_reservations as materialized (
 
 reserved as (
     insert into stockhold.reservations (
-        id, item_id, customer_id, quantity, status, created_at, expires_at, confirmed_at
+        id, bucket, item_id, customer_id, quantity, status, created_at, expires_at, confirmed_at
     )
     select
-        id, item_id, 'old', 1, 'CONFIRMED',
+        id, stockhold.bucket(id), item_id, 'old', 1, 'CONFIRMED',
         created_at, created_at + interval '10 minutes', created_at + interval '5 milliseconds'
     from old_reservations
 ),
 
 recorded_creations as (
     insert into stockhold.ledger (
-        item_id, version, reservation_id, kind, quantity,
+        item_id, bucket, version, reservation_id, kind, quantity,
         total_quantity, held_quantity, confirmed_quantity, recorded_at
     )
-    select id, 1, null, 'CREATED', total_quantity, total_quantity, 0, 0, created_at
+    select id, bucket, 1, null, 'CREATED', total_quantity, total_quantity, 0, 0, created_at
     from created_items
 )
 
 insert into stockhold.ledger (
-    item_id, version, reservation_id, kind, quantity,
+    item_id, bucket, version, reservation_id, kind, quantity,
     total_quantity, held_quantity, confirmed_quantity, recorded_at
 )
 select
-    item_id, 2 * step + ended, id, (array['RESERVED', 'CONFIRMED'])[1 + ended], 1,
+    item_id, stockhold.bucket(item_id), 2 * step + ended, id, (array['RESERVED', 'CONFIRMED'])[1 + ended], 1,
     request.reservation_count, 1 - ended, step - 1 + ended, created_at + ended * interval '5 milliseconds'
 from request
 cross join old_reservations

@@ -25,14 +25,14 @@ updated_item as (
 ),
 
 reserved as (
-    insert into stockhold.reservations (id, item_id, customer_id, quantity, created_at, expires_at)
-    select reservation_id, id, 'bench', 1, updated_at, updated_at + interval '1 day'
+    insert into stockhold.reservations (id, bucket, item_id, customer_id, quantity, created_at, expires_at)
+    select reservation_id, bucket, id, 'bench', 1, updated_at, updated_at + interval '1 day'
     from updated_item
 )
 
 insert into stockhold.ledger (
-    item_id, version, reservation_id, kind, quantity,
+    item_id, bucket, version, reservation_id, kind, quantity,
     total_quantity, held_quantity, confirmed_quantity, recorded_at
 )
-select id, version, reservation_id, 'RESERVED', 1, total_quantity, held_quantity, confirmed_quantity, updated_at
+select id, bucket, version, reservation_id, 'RESERVED', 1, total_quantity, held_quantity, confirmed_quantity, updated_at
 from updated_item
