@@ -7,12 +7,12 @@ import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
-import { build, checkToolchain, PROJECT } from './cargo.mjs';
-import { checkDatabaseUrl, createDatabase, query } from './database.mjs';
-import { installPackages } from './npm.mjs';
-import { startThrowAwayPostgres } from './postgres.mjs';
-import { onStop, startProcess } from './processes.mjs';
-import { withoutKeys } from './serve.mjs';
+import { build, checkToolchain, PROJECT } from './helpers/cargo.mjs';
+import { checkDatabaseUrl, createDatabase, query } from './helpers/database.mjs';
+import { installPackages } from './helpers/npm.mjs';
+import { startThrowAwayPostgres } from './helpers/postgres.mjs';
+import { onStop, startProcess } from './helpers/processes.mjs';
+import { withoutKeys } from './helpers/serve.mjs';
 
 // Room for 200 clients of a baseline beside the services, and no checkpoint in the middle of a measurement.
 const SETTINGS = { max_connections: 400, min_wal_size: '4GB', max_wal_size: '8GB', checkpoint_timeout: '1h' };

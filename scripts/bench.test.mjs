@@ -8,8 +8,8 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 
 import { benchOnDatabase } from './bench.mjs';
-import { startThrowAwayPostgres } from './postgres.mjs';
-import { stopEverything } from './processes.mjs';
+import { startThrowAwayPostgres } from './helpers/postgres.mjs';
+import { stopEverything } from './helpers/processes.mjs';
 
 const { STOCKHOLD_SERVE, STOCKHOLD_BENCH } = process.env;
 const programs = { serve: STOCKHOLD_SERVE, 'stockhold-bench': STOCKHOLD_BENCH };
@@ -87,7 +87,7 @@ describe('the benchmark', { skip: !(STOCKHOLD_SERVE && STOCKHOLD_BENCH) && 'run 
 const FAILING = `#!/usr/bin/env node
 import { spawn } from 'node:child_process';
 import { createServer } from 'node:http';
-import { freePort } from '${new URL('ports.mjs', import.meta.url)}';
+import { freePort } from '${new URL('helpers/ports.mjs', import.meta.url)}';
 const port = Number(process.env.PORT);
 const env = { ...process.env, PORT: String(await freePort()) };
 const service = spawn(process.env.STOCKHOLD_SERVE, ['--migrate'], { env, stdio: 'ignore' });

@@ -2,12 +2,12 @@
 // `-- --url https://…` races a deployment instead, and starts nothing here. Other arguments go to the harness as they are.
 // `npm run test:schedules`: the same for schedules behind gates.
 
-import { build, checkToolchain } from './cargo.mjs';
-import { createDatabase } from './database.mjs';
-import { freePort } from './ports.mjs';
-import { testServerUrl } from './postgres.mjs';
-import { isStopping, onStop, runAndRead, startProcess } from './processes.mjs';
-import { startServe, withoutKeys } from './serve.mjs';
+import { build, checkToolchain } from './helpers/cargo.mjs';
+import { createDatabase } from './helpers/database.mjs';
+import { freePort } from './helpers/ports.mjs';
+import { testServerUrl } from './helpers/postgres.mjs';
+import { isStopping, onStop, runAndRead, startProcess } from './helpers/processes.mjs';
+import { startServe, withoutKeys } from './helpers/serve.mjs';
 
 export async function main(args) {
     return run('race', args);

@@ -4,12 +4,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { styleText } from 'node:util';
 
-import { build, checkToolchain } from './cargo.mjs';
-import { Complaint } from './complaint.mjs';
-import { query } from './database.mjs';
-import { freePort } from './ports.mjs';
-import { startThrowAwayPostgres } from './postgres.mjs';
-import { startServe, withoutKeys } from './serve.mjs';
+import { build, checkToolchain } from './helpers/cargo.mjs';
+import { Complaint } from './helpers/complaint.mjs';
+import { query } from './helpers/database.mjs';
+import { freePort } from './helpers/ports.mjs';
+import { startThrowAwayPostgres } from './helpers/postgres.mjs';
+import { startServe, withoutKeys } from './helpers/serve.mjs';
 
 const WIDTH = 96;
 

@@ -1,10 +1,10 @@
 // `npm run test:faults`: two service processes over a fresh database are killed, paused, cut off and frozen while calls are
 // under way. Arguments go to `stockhold-harness race` as they are.
 
-import { build, checkToolchain } from './cargo.mjs';
-import { createDatabase } from './database.mjs';
-import { testServerUrl } from './postgres.mjs';
-import { onStop, runAndRead, startProcess } from './processes.mjs';
+import { build, checkToolchain } from './helpers/cargo.mjs';
+import { createDatabase } from './helpers/database.mjs';
+import { testServerUrl } from './helpers/postgres.mjs';
+import { onStop, runAndRead, startProcess } from './helpers/processes.mjs';
 
 export async function main(args) {
     checkToolchain();

@@ -1,9 +1,9 @@
 // `npm run test:mutants`: plants faults in our own service, one at a time, and sees each of them found by the harness.
 // Arguments go to the program as they are (`-- --mutant NAME`, `-- --matrix`, `-- --clean-runs 100`, `-- --list`).
 
-import { build, checkToolchain } from './cargo.mjs';
-import { testServerUrl } from './postgres.mjs';
-import { runAndRead, startProcess } from './processes.mjs';
+import { build, checkToolchain } from './helpers/cargo.mjs';
+import { testServerUrl } from './helpers/postgres.mjs';
+import { runAndRead, startProcess } from './helpers/processes.mjs';
 
 export async function main(args) {
     checkToolchain();

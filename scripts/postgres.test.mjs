@@ -9,11 +9,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, beforeEach, describe, it } from 'node:test';
 
-import { canConnect, query } from './database.mjs';
-import { eventually, processes } from './observe.mjs';
+import { canConnect, query } from './helpers/database.mjs';
+import { eventually, processes } from './helpers/observe.mjs';
 
-const MODULE = new URL('postgres.mjs', import.meta.url).href;
-const PROCESSES = new URL('processes.mjs', import.meta.url).href;
+const MODULE = new URL('helpers/postgres.mjs', import.meta.url).href;
+const PROCESSES = new URL('helpers/processes.mjs', import.meta.url).href;
 
 let project;
 const started = [];

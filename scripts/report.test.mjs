@@ -12,8 +12,8 @@ import { after, before, describe, it } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 
-import { findChromium, startChromium } from './chromium.mjs';
-import { startProcess, stopEverything } from './processes.mjs';
+import { findChromium, startChromium } from './helpers/chromium.mjs';
+import { startProcess, stopEverything } from './helpers/processes.mjs';
 
 const { STOCKHOLD_HARNESS: HARNESS, STOCKHOLD_CONTROL: CONTROL } = process.env;
 const chromium = findChromium();

@@ -9,7 +9,7 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { Complaint } from './complaint.mjs';
+import { Complaint } from './helpers/complaint.mjs';
 
 const PROJECT = fileURLToPath(new URL('..', import.meta.url));
 const COMMANDS = ['start', 'test', 'concurrency', 'schedules', 'faults', 'mutants', 'schemathesis', 'track-record', 'demo', 'bench'];
@@ -18,8 +18,8 @@ const PLAIN_FAILURES = ['EACCES', 'EPERM', 'EROFS', 'ENOSPC', 'EDQUOT', 'EMFILE'
 
 checkNode();
 // Only now: an old Node.js does not even read the rest.
-const { installPackages } = await import('./npm.mjs');
-const { handleInterrupts, isStopping, stopEverything } = await import('./processes.mjs');
+const { installPackages } = await import('./helpers/npm.mjs');
+const { handleInterrupts, isStopping, stopEverything } = await import('./helpers/processes.mjs');
 
 const [name, ...args] = process.argv.slice(2);
 handleInterrupts(async (signal) => {

@@ -6,11 +6,11 @@ import { mkdtemp, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { build, checkToolchain } from './cargo.mjs';
-import { Complaint } from './complaint.mjs';
+import { build, checkToolchain } from './helpers/cargo.mjs';
+import { Complaint } from './helpers/complaint.mjs';
 import { run, testTwoServices } from './concurrency.mjs';
-import { testServerUrl } from './postgres.mjs';
-import { removeAtEnd } from './processes.mjs';
+import { testServerUrl } from './helpers/postgres.mjs';
+import { removeAtEnd } from './helpers/processes.mjs';
 
 // Calls that leave together in one statement never meet each other at a lock: here each goes by itself.
 const env = { COALESCING: 'off' };

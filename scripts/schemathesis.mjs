@@ -4,14 +4,14 @@
 
 import { join } from 'node:path';
 
-import { build, checkToolchain, PROJECT } from './cargo.mjs';
-import { Complaint } from './complaint.mjs';
-import { createDatabase } from './database.mjs';
-import { freePort } from './ports.mjs';
-import { testServerUrl } from './postgres.mjs';
-import { onStop, runAndRead } from './processes.mjs';
-import { findPython, installPackages } from './python.mjs';
-import { startServe, withoutKeys } from './serve.mjs';
+import { build, checkToolchain, PROJECT } from './helpers/cargo.mjs';
+import { Complaint } from './helpers/complaint.mjs';
+import { createDatabase } from './helpers/database.mjs';
+import { freePort } from './helpers/ports.mjs';
+import { testServerUrl } from './helpers/postgres.mjs';
+import { onStop, runAndRead } from './helpers/processes.mjs';
+import { findPython, installPackages } from './helpers/python.mjs';
+import { startServe, withoutKeys } from './helpers/serve.mjs';
 
 // What Schemathesis keeps of its runs goes there too.
 const FOLDER = join(PROJECT, '.stockhold', 'schemathesis');

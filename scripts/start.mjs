@@ -3,12 +3,12 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { build, checkToolchain, PROJECT } from './cargo.mjs';
-import { Complaint } from './complaint.mjs';
-import { checkDatabaseUrl } from './database.mjs';
-import { checkPort } from './ports.mjs';
-import { startKeptPostgres } from './postgres.mjs';
-import { startServe } from './serve.mjs';
+import { build, checkToolchain, PROJECT } from './helpers/cargo.mjs';
+import { Complaint } from './helpers/complaint.mjs';
+import { checkDatabaseUrl } from './helpers/database.mjs';
+import { checkPort } from './helpers/ports.mjs';
+import { startKeptPostgres } from './helpers/postgres.mjs';
+import { startServe } from './helpers/serve.mjs';
 
 export async function main(args) {
     const fresh = args.includes('--fresh');

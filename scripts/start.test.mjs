@@ -10,11 +10,11 @@ import { delimiter, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-import { createDatabase } from './database.mjs';
-import { eventually, processes } from './observe.mjs';
-import { freePort } from './ports.mjs';
-import { startThrowAwayPostgres } from './postgres.mjs';
-import { stopEverything } from './processes.mjs';
+import { createDatabase } from './helpers/database.mjs';
+import { eventually, processes } from './helpers/observe.mjs';
+import { freePort } from './helpers/ports.mjs';
+import { startThrowAwayPostgres } from './helpers/postgres.mjs';
+import { stopEverything } from './helpers/processes.mjs';
 
 const RUN = fileURLToPath(new URL('run.mjs', import.meta.url));
 

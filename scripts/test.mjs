@@ -4,13 +4,13 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { buildTests, checkToolchain, PROJECT } from './cargo.mjs';
-import { Complaint } from './complaint.mjs';
+import { buildTests, checkToolchain, PROJECT } from './helpers/cargo.mjs';
+import { Complaint } from './helpers/complaint.mjs';
 import { testTwoServices } from './concurrency.mjs';
 import { testFaults } from './faults.mjs';
 import { tryMutants } from './mutants.mjs';
-import { testServerUrl } from './postgres.mjs';
-import { isStopping, runAndRead } from './processes.mjs';
+import { testServerUrl } from './helpers/postgres.mjs';
+import { isStopping, runAndRead } from './helpers/processes.mjs';
 import { exploreAgain } from './schedules.mjs';
 import { testDocument } from './schemathesis.mjs';
 

@@ -9,13 +9,13 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 
-import { build, checkToolchain, PROJECT } from './cargo.mjs';
-import { Complaint } from './complaint.mjs';
-import { createDatabase } from './database.mjs';
-import { freePort } from './ports.mjs';
-import { testServerUrl } from './postgres.mjs';
-import { isStopping, onStop, startProcess } from './processes.mjs';
-import { findPython, installPackages } from './python.mjs';
+import { build, checkToolchain, PROJECT } from './helpers/cargo.mjs';
+import { Complaint } from './helpers/complaint.mjs';
+import { createDatabase } from './helpers/database.mjs';
+import { freePort } from './helpers/ports.mjs';
+import { testServerUrl } from './helpers/postgres.mjs';
+import { isStopping, onStop, startProcess } from './helpers/processes.mjs';
+import { findPython, installPackages } from './helpers/python.mjs';
 
 const FOLDER = join(PROJECT, '.stockhold', 'track-record');
 const EXAMPLES = join(PROJECT, 'harness', 'examples');

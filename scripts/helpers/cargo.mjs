@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { Complaint } from './complaint.mjs';
 import { startProcess } from './processes.mjs';
 
-export const PROJECT = fileURLToPath(new URL('..', import.meta.url));
+export const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
 
 const PACKAGES = {
     serve: 'stockhold-handlers',

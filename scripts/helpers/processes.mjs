@@ -78,7 +78,7 @@ export function startProcess(command, args, { stopSignal = 'SIGTERM', graceMs = 
 }
 
 /** Runs a program in the project, shows its output as it comes, and resolves to `{ code, output }`, without colours. */
-export async function runAndRead(command, args, env, cwd = fileURLToPath(new URL('..', import.meta.url))) {
+export async function runAndRead(command, args, env, cwd = fileURLToPath(new URL('../..', import.meta.url))) {
     const { child, exited } = startProcess(command, args, {
         cwd,
         env: { ...process.env, ...env },
