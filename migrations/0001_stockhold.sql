@@ -20,8 +20,31 @@ create table if not exists stockhold.migrations (
     constraint migration_applied_once primary key (version)
 );
 
--- Where a row lives when there are several servers: the last two bytes of its item's id, with which the ids of the item's
--- reservations end as well. A router that knows the column sends each statement to the one server that has the item.
+-- What one value must be. A domain's check runs when a value of it is written; a table's checks all run with every change
+-- of a row, and reading, planning and running them is a good part of what a reservation costs: a table has few.
+do $$
+begin
+    if to_regtype('stockhold.label') is null then
+        create domain stockhold.label as text
+            constraint label_length check (char_length(value) between 1 and 200);
+        create domain stockhold.units as bigint
+            constraint units_in_range check (value between 1 and 1000000);
+        create domain stockhold.total_units as bigint
+            constraint total_units_in_range check (value between 0 and 1000000000);
+        -- As it came: jsonb would write numbers otherwise.
+        create domain stockhold.metadata as json
+            constraint metadata_is_object check (json_typeof(value) = 'object');
+        create domain stockhold.reservation_status as text
+            constraint reservation_status_known check (value in ('PENDING', 'CONFIRMED', 'CANCELLED', 'EXPIRED'));
+        create domain stockhold.ledger_kind as text
+            constraint ledger_kind_known check (
+                value in ('CREATED', 'RESERVED', 'CONFIRMED', 'CANCELLED', 'EXPIRED', 'REACQUIRED')
+            );
+    end if;
+end
+$$;
+
+-- For people and tools; the tables' checks spell it out, which costs less than a call.
 create or replace function stockhold.bucket(id uuid) returns integer
     language sql immutable strict parallel safe
     return get_byte(uuid_send(id), 14) * 256 + get_byte(uuid_send(id), 15);
@@ -30,12 +53,13 @@ create or replace function stockhold.bucket(id uuid) returns integer
 -- held until its expiry is recorded.
 create table if not exists stockhold.items (
     id uuid not null,
+    -- Where the row lives when there are several servers: the last two bytes of the item's id, with which the ids of its
+    -- reservations end as well. A router that knows the column sends each statement to the one server that has the item.
     bucket integer not null,
-    name text not null,
-    sku text,
-    -- As it came: jsonb would write numbers otherwise.
-    metadata json not null,
-    total_quantity bigint not null,
+    name stockhold.label not null,
+    sku stockhold.label,
+    metadata stockhold.metadata not null,
+    total_quantity stockhold.total_units not null,
     held_quantity bigint not null default 0,
     confirmed_quantity bigint not null default 0,
     version bigint not null default 1,
@@ -45,16 +69,12 @@ create table if not exists stockhold.items (
     updated_at timestamptz not null,
 
     constraint item_id_unique primary key (id),
-    constraint item_bucket_is_its_ids check (bucket = stockhold.bucket(id)),
-    constraint item_name_length check (char_length(name) between 1 and 200),
-    constraint item_sku_length check (char_length(sku) between 1 and 200),
-    constraint item_metadata_is_object check (json_typeof(metadata) = 'object'),
-    constraint item_total_in_range check (total_quantity between 0 and 1000000000),
-    constraint item_held_not_negative check (held_quantity >= 0),
-    constraint item_confirmed_not_negative check (confirmed_quantity >= 0),
-    constraint item_never_oversold check (held_quantity + confirmed_quantity <= total_quantity),
-    constraint item_version_positive check (version >= 1),
-    constraint item_key_has_fingerprint check ((idempotency_key is null) = (idempotency_fingerprint is null))
+    -- What reservations refer to, so that they have the item's bucket.
+    constraint item_in_bucket_unique unique (id, bucket),
+    constraint item_bucket_is_its_ids check (bucket = get_byte(uuid_send(id), 14) * 256 + get_byte(uuid_send(id), 15)),
+    constraint item_never_oversold check (
+        held_quantity >= 0 and confirmed_quantity >= 0 and held_quantity + confirmed_quantity <= total_quantity
+    )
 )
 -- A hot item is updated thousands of times a second: room on its page keeps the new versions there (HOT), unindexed.
 with (fillfactor = 50);
@@ -64,9 +84,9 @@ create table if not exists stockhold.reservations (
     bucket integer not null,
     item_id uuid not null,
     basket_id uuid,
-    customer_id text not null,
-    quantity bigint not null,
-    status text not null default 'PENDING',
+    customer_id stockhold.label not null,
+    quantity stockhold.units not null,
+    status stockhold.reservation_status not null default 'PENDING',
     created_at timestamptz not null,
     expires_at timestamptz not null,
     confirmed_at timestamptz,
@@ -76,34 +96,34 @@ create table if not exists stockhold.reservations (
     idempotency_fingerprint bytea,
 
     constraint reservation_id_unique primary key (id),
+    constraint reservation_of_item foreign key (item_id, bucket) references stockhold.items (id, bucket),
     constraint reservation_bucket_is_its_ids check (
-        bucket = stockhold.bucket(id) and bucket = stockhold.bucket(item_id)
+        bucket = get_byte(uuid_send(id), 14) * 256 + get_byte(uuid_send(id), 15)
     ),
-    constraint reservation_of_item foreign key (item_id) references stockhold.items (id),
-    constraint reservation_customer_id_length check (char_length(customer_id) between 1 and 200),
-    constraint reservation_quantity_positive check (quantity between 1 and 1000000),
-    constraint reservation_deadline_after_creation check (expires_at > created_at),
-    constraint reservation_status_known check (status in ('PENDING', 'CONFIRMED', 'CANCELLED', 'EXPIRED')),
-    -- Only an expiry may precede a confirmation: a late confirm that took the units anew ("reacquire").
-    constraint reservation_status_agrees_with_timestamps check (
-        (confirmed_at is not null) = (status = 'CONFIRMED')
+    -- Only an expiry may precede a confirmation: a late confirm that took the units anew ("reacquire"). A hold ends at its
+    -- deadline, whenever that is written down; `ledger.recorded_at` says when.
+    constraint reservation_status_agrees_with_times check (
+        created_at < expires_at
+        and (confirmed_at is not null) = (status = 'CONFIRMED')
         and (cancelled_at is not null) = (status = 'CANCELLED')
-        and (expired_at is not null or status <> 'EXPIRED')
-        and (expired_at is null or status in ('EXPIRED', 'CONFIRMED'))
-    ),
-    constraint reservation_confirmed_before_deadline check (confirmed_at < expires_at or expired_at is not null),
-    constraint reservation_cancelled_before_deadline check (cancelled_at < expires_at),
-    -- A hold ends at its deadline, whenever that is written down; `ledger.recorded_at` says when.
-    constraint reservation_expired_at_deadline check (expired_at = expires_at),
-    constraint reservation_key_has_fingerprint check ((idempotency_key is null) = (idempotency_fingerprint is null))
+        and case
+            when expired_at is null then status <> 'EXPIRED' and coalesce(confirmed_at, cancelled_at, created_at) < expires_at
+            else expired_at = expires_at and status in ('EXPIRED', 'CONFIRMED')
+        end
+    )
 );
+
+-- `audit` adds up all of one item's reservations, and a ledger row refers to one of its item.
+create unique index if not exists reservation_of_item_unique
+    on stockhold.reservations (item_id, id)
+    include (quantity, status);
 
 create table if not exists stockhold.ledger (
     item_id uuid not null,
     bucket integer not null,
     version bigint not null,
     reservation_id uuid,
-    kind text not null,
+    kind stockhold.ledger_kind not null,
     quantity bigint not null,
     total_quantity bigint not null,
     held_quantity bigint not null,
@@ -111,19 +131,18 @@ create table if not exists stockhold.ledger (
     recorded_at timestamptz not null,
 
     constraint ledger_one_row_per_version primary key (item_id, version),
-    constraint ledger_bucket_is_its_items check (bucket = stockhold.bucket(item_id)),
-    constraint ledger_of_item foreign key (item_id) references stockhold.items (id),
-    constraint ledger_of_reservation foreign key (reservation_id) references stockhold.reservations (id),
-    constraint ledger_version_positive check (version >= 1),
-    constraint ledger_kind_known check (
-        kind in ('CREATED', 'RESERVED', 'CONFIRMED', 'CANCELLED', 'EXPIRED', 'REACQUIRED')
+    constraint ledger_of_reservation foreign key (item_id, reservation_id)
+        references stockhold.reservations (item_id, id),
+    constraint ledger_of_item foreign key (item_id, bucket) references stockhold.items (id, bucket),
+    constraint ledger_starts_with_creation check (
+        version >= 1 and (kind = 'CREATED') = (version = 1) and (kind = 'CREATED') = (reservation_id is null)
     ),
-    constraint ledger_starts_with_creation check ((kind = 'CREATED') = (version = 1)),
-    constraint ledger_reservation_named check ((kind = 'CREATED') = (reservation_id is null)),
-    constraint ledger_quantity_positive check (quantity >= 1),
-    constraint ledger_held_not_negative check (held_quantity >= 0),
-    constraint ledger_confirmed_not_negative check (confirmed_quantity >= 0),
-    constraint ledger_never_oversold check (held_quantity + confirmed_quantity <= total_quantity)
+    constraint ledger_never_oversold check (
+        quantity >= 1
+        and held_quantity >= 0
+        and confirmed_quantity >= 0
+        and held_quantity + confirmed_quantity <= total_quantity
+    )
 );
 
 -- A repeated call finds what the first one made.
@@ -146,11 +165,6 @@ create index if not exists reservation_pending_by_deadline
     on stockhold.reservations (expires_at)
     include (id, item_id)
     where status = 'PENDING';
-
--- `audit` adds up all of one item's reservations.
-create index if not exists reservation_by_item
-    on stockhold.reservations (item_id, id)
-    include (quantity, status);
 
 -- A hold ends once: a second confirm, cancel or expiry of the same reservation cannot be written down.
 create unique index if not exists ledger_hold_ends_once

@@ -6,7 +6,7 @@ import { build, checkToolchain } from './helpers/cargo.mjs';
 import { createDatabase } from './helpers/database.mjs';
 import { freePort } from './helpers/ports.mjs';
 import { testServerUrl } from './helpers/postgres.mjs';
-import { isStopping, onStop, runAndRead, startProcess } from './helpers/processes.mjs';
+import { isStopping, onStop, startProcess } from './helpers/processes.mjs';
 import { startServe, withoutKeys } from './helpers/serve.mjs';
 
 export async function main(args) {
@@ -31,9 +31,9 @@ export async function run(command, args, options) {
 
 /**
  * Runs a command of the harness against two new service processes over a new database on the server of `adminUrl`.
- * Resolves to the harness's exit code, with its output if that is `read` here.
+ * Resolves to the harness's exit code.
  */
-export async function testTwoServices(programs, adminUrl, [command, ...args], { read = false, env = {} } = {}) {
+export async function testTwoServices(programs, adminUrl, [command, ...args], { env = {} } = {}) {
     const database = await createDatabase(adminUrl);
     onStop(database.drop);
     const services = [];
@@ -50,7 +50,7 @@ export async function testTwoServices(programs, adminUrl, [command, ...args], { 
     }
     const urls = services.flatMap(({ url }) => ['--url', url]);
     const ours = [...urls, '--database-url', database.url, ...(command === 'race' ? evidence() : [])];
-    const result = await runHarness(programs, [command, ...ours, ...args], { read });
+    const result = await runHarness(programs, [command, ...ours, ...args]);
     for (const { stop } of services) await stop();
     if (result.code !== 0 && !isStopping()) {
         console.error(`The logs of the two services: ${services.map(({ logFile }) => logFile).join(' ')}`);
@@ -58,9 +58,7 @@ export async function testTwoServices(programs, adminUrl, [command, ...args], { 
     return result;
 }
 
-async function runHarness(programs, args, { read = false } = {}) {
-    const program = programs['stockhold-harness'];
-    if (read) return runAndRead(program, args);
-    const { code } = await startProcess(program, args).exited;
+async function runHarness(programs, args) {
+    const { code } = await startProcess(programs['stockhold-harness'], args).exited;
     return { code: code ?? 1 };
 }

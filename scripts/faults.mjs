@@ -4,7 +4,7 @@
 import { build, checkToolchain } from './helpers/cargo.mjs';
 import { createDatabase } from './helpers/database.mjs';
 import { testServerUrl } from './helpers/postgres.mjs';
-import { onStop, runAndRead, startProcess } from './helpers/processes.mjs';
+import { onStop, startProcess } from './helpers/processes.mjs';
 
 export async function main(args) {
     checkToolchain();
@@ -13,14 +13,13 @@ export async function main(args) {
     return (await testFaults(programs, adminUrl, args)).code;
 }
 
-/** Resolves to the harness's exit code, with its output if that is `read` here. */
-export async function testFaults(programs, adminUrl, args, { read = false } = {}) {
+/** Resolves to the harness's exit code. */
+export async function testFaults(programs, adminUrl, args) {
     const database = await createDatabase(adminUrl);
     onStop(database.drop);
     const start = `exec env -u API_KEYS -u CRON_SECRET HOST=127.0.0.1 RUST_LOG=warn '${programs.serve}' --migrate`;
     const faults = args.some((arg) => /^--nemesis(=|$)/.test(arg)) ? [] : ['--nemesis', 'kill,pause,cut,delay'];
     const all = ['race', ...faults, '--start', start, '--database-url', database.url, ...args];
-    if (read) return runAndRead(programs['stockhold-harness'], all);
     const { code } = await startProcess(programs['stockhold-harness'], all).exited;
     return { code: code ?? 1 };
 }

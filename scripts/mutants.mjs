@@ -3,7 +3,7 @@
 
 import { build, checkToolchain } from './helpers/cargo.mjs';
 import { testServerUrl } from './helpers/postgres.mjs';
-import { runAndRead, startProcess } from './helpers/processes.mjs';
+import { startProcess } from './helpers/processes.mjs';
 
 export async function main(args) {
     checkToolchain();
@@ -12,13 +12,11 @@ export async function main(args) {
     return (await tryMutants(programs, adminUrl, args)).code;
 }
 
-/** Tries mutants of the service on databases of their own. Resolves to the exit code, with the output if it is `read` here. */
-export async function tryMutants(programs, adminUrl, args, { read = false } = {}) {
-    const program = programs['stockhold-mutants'];
+/** Tries mutants of the service on databases of their own. Resolves to the exit code. */
+export async function tryMutants(programs, adminUrl, args) {
     const command = ['--serve', programs.serve, ...args];
     // Not an argument: the list of processes shows those to everybody.
     const env = { DATABASE_URL: adminUrl };
-    if (read) return runAndRead(program, command, env);
-    const { code } = await startProcess(program, command, { env: { ...process.env, ...env } }).exited;
+    const { code } = await startProcess(programs['stockhold-mutants'], command, { env: { ...process.env, ...env } }).exited;
     return { code: code ?? 1 };
 }

@@ -2,6 +2,8 @@
 // fails, on a throw-away PostgreSQL (or the server of DATABASE_URL, whose role may create databases). The last line adds them up.
 
 import { readdirSync } from 'node:fs';
+import { mkdtemp, readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { buildTests, checkToolchain, PROJECT } from './helpers/cargo.mjs';
@@ -10,7 +12,7 @@ import { testTwoServices } from './concurrency.mjs';
 import { testFaults } from './faults.mjs';
 import { tryMutants } from './mutants.mjs';
 import { testServerUrl } from './helpers/postgres.mjs';
-import { isStopping, runAndRead } from './helpers/processes.mjs';
+import { isStopping, removeAtEnd, runAndRead } from './helpers/processes.mjs';
 import { exploreAgain } from './schedules.mjs';
 import { testDocument } from './schemathesis.mjs';
 
@@ -99,7 +101,7 @@ async function scriptTests(programs) {
 async function shortRace(programs, adminUrl) {
     if (!programs.serve || !programs['stockhold-harness'])
         throw new Error('The race needs the programs that were not built.');
-    return heldScenarios(await testTwoServices(programs, adminUrl, SHORT_RACE, { read: true }));
+    return countScenarios((out) => testTwoServices(programs, adminUrl, [...SHORT_RACE, '--out', out]));
 }
 
 async function shortDocument(programs, adminUrl) {
@@ -110,24 +112,30 @@ async function shortDocument(programs, adminUrl) {
 async function shortFaults(programs, adminUrl) {
     if (!programs.serve || !programs['stockhold-harness'])
         throw new Error('The faults need the programs that were not built.');
-    return heldScenarios(await testFaults(programs, adminUrl, ['--rounds', '2'], { read: true }));
+    return countScenarios((out) => testFaults(programs, adminUrl, ['--rounds', '2', '--out', out]));
 }
 
-function heldScenarios({ code, output }) {
-    // The last word of a scenario's line in the table is its verdict.
-    const verdicts = [...output.matchAll(/^\S+ +\d+ .* (held|skipped|undecided|broken)$/gm)].map(
-        ([, verdict]) => verdict,
-    );
-    const count = (...words) => verdicts.filter((verdict) => words.includes(verdict)).length;
-    return { code, passed: count('held'), failed: count('undecided', 'broken'), skipped: count('skipped') };
+/** Runs a race that writes its report, and counts the verdicts in it. */
+async function countScenarios(race) {
+    const out = join(await newFolder(), 'report');
+    const { code } = await race(out);
+    const { scenarios } = JSON.parse(await readFile(join(out, 'summary.json'), 'utf8'));
+    const played = scenarios.filter(({ skipped }) => !skipped);
+    const passed = played.filter(({ verdict }) => verdict === 'held').length;
+    return { code, passed, failed: played.length - passed, skipped: scenarios.length - played.length };
 }
 
 async function shortMutants(programs, adminUrl) {
     if (!programs.serve || !programs['stockhold-mutants'])
         throw new Error('The mutants need the programs that were not built.');
-    const { code, output } = await tryMutants(programs, adminUrl, ['--short'], { read: true });
-    // The last word of a mutant's line in the table says what became of it.
-    const words = [...output.matchAll(/^\S+ +\S.* s  (caught|escaped)$/gm)].map(([, word]) => word);
-    const count = (wanted) => words.filter((word) => word === wanted).length;
-    return { code, passed: count('caught'), failed: count('escaped') };
+    const file = join(await newFolder(), 'mutants.json');
+    const { code } = await tryMutants(programs, adminUrl, ['--short', '--json', file]);
+    const { caught, escaped } = JSON.parse(await readFile(file, 'utf8'));
+    return { code, passed: caught.length, failed: escaped.length };
+}
+
+async function newFolder() {
+    const folder = await mkdtemp(join(tmpdir(), 'stockhold-test-'));
+    removeAtEnd(folder);
+    return folder;
 }

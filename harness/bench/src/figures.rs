@@ -22,6 +22,8 @@ pub enum Setup {
     OneProcess,
     /// To two service processes on one database.
     TwoProcesses,
+    /// To processes with one connection each and without coalescing, as serverless functions are.
+    Functions,
     /// To one service process whose database is behind the delay.
     FarAway,
 }
@@ -36,6 +38,7 @@ impl Setup {
             Setup::Library => "library",
             Setup::OneProcess => "one process",
             Setup::TwoProcesses => "two processes",
+            Setup::Functions => "functions",
             Setup::FarAway => "one process, database far away",
         }
     }
@@ -86,7 +89,7 @@ pub struct Starts {
     pub slowest_ms: f64,
 }
 
-/// A lone call with coalescing and without, alternately.
+/// A lone call with coalescing, without, and the least that a reservation writes, in turn.
 #[derive(Clone, Debug, Serialize)]
 pub struct LoneCall {
     /// Calls of each kind.
@@ -95,6 +98,8 @@ pub struct LoneCall {
     pub on: Quantiles,
     /// Without.
     pub off: Quantiles,
+    /// The least that a reservation writes, straight to the database.
+    pub baseline: Quantiles,
     /// The ratio of the medians, on against off.
     pub ratio: f64,
     /// Where that ratio lies with 95 % confidence.

@@ -63,9 +63,11 @@ pub enum Part {
     OpenLoop,
     /// Two processes on one database.
     TwoProcesses,
+    /// Eight processes with one connection each and without coalescing, as serverless functions are.
+    Functions,
     /// One process whose database is behind the delay, and an interactive transaction behind the same.
     FarAway,
-    /// A lone call with coalescing on and off.
+    /// A lone call with coalescing on and off, and the least that a reservation writes.
     LoneCall,
     /// Starts of function binaries.
     ColdStart,

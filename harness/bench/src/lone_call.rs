@@ -1,5 +1,5 @@
-//! What coalescing costs the call that has nobody to share a statement with: one connection to a service with it and one
-//! to a service without, called alternately, so that whatever the machine does meanwhile happens to both.
+//! What a lone call costs: one connection to a service with coalescing, one to a service without, and one to the database
+//! for the least that a reservation writes, called in turn, so that whatever the machine does happens to all three.
 
 use std::{
     sync::Arc,
@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::{
+    baseline::DatabaseCaller,
     calls::{HttpCaller, Script},
     figures::LoneCall,
     latency::Latency,
@@ -18,10 +19,11 @@ use stockhold_harness::internal::{history::Seed, target::Origin};
 /// Resamples of the bootstrap (Efron, "Bootstrap Methods: Another Look at the Jackknife", 1979).
 const RESAMPLE_COUNT: usize = 1_000;
 
-/// Calls both alternately for a while.
+/// Calls all three in turn for a while.
 pub async fn measure(
     on: (Arc<Origin>, Arc<Stock>),
     off: (Arc<Origin>, Arc<Stock>),
+    mut baseline: DatabaseCaller,
     warm_up: Duration,
     measured: Duration,
     mut seed: Seed,
@@ -32,15 +34,19 @@ pub async fn measure(
         for caller in &mut callers {
             caller.connect().await?;
         }
-        let mut samples = [Vec::new(), Vec::new()];
+        baseline.connect().await?;
+        let mut samples = [Vec::new(), Vec::new(), Vec::new()];
         let begin = Instant::now() + warm_up;
         let end = begin + measured;
         while Instant::now() < end {
             // Either goes first as often as the other.
             let first = seed.below(2) as usize;
-            for index in [first, 1 - first] {
+            for index in [first, 1 - first, 2] {
                 let asked = Instant::now();
-                callers[index].call().await?;
+                match callers.get_mut(index) {
+                    Some(caller) => caller.call().await?,
+                    None => baseline.call().await?,
+                }
                 if asked >= begin {
                     samples[index].push(asked.elapsed());
                 }
@@ -53,14 +59,16 @@ pub async fn measure(
         runtime.map_err(|error| error.to_string())?.block_on(alternate)
     };
     let (samples, mut seed) = tokio::task::spawn_blocking(on_thread).await.map_err(|error| error.to_string())??;
-    let mut quantiles = [Latency::new()?, Latency::new()?];
+    let mut quantiles = [Latency::new()?, Latency::new()?, Latency::new()?];
     for (latency, samples) in quantiles.iter_mut().zip(&samples) {
         samples.iter().for_each(|sample| latency.record(*sample));
     }
-    let [on, off] = quantiles.map(|latency| latency.quantiles());
-    let nanoseconds = samples.map(|samples| samples.iter().map(Duration::as_nanos).collect::<Vec<_>>());
+    let [on, off, baseline] = quantiles.map(|latency| latency.quantiles());
+    let [on_samples, off_samples, _] = samples;
+    let nanoseconds =
+        [on_samples, off_samples].map(|samples| samples.iter().map(Duration::as_nanos).collect::<Vec<_>>());
     let (ratio, interval) = compare(&nanoseconds, &mut seed);
-    Ok(LoneCall { calls: nanoseconds[1].len(), on, off, ratio, interval })
+    Ok(LoneCall { calls: nanoseconds[1].len(), on, off, baseline, ratio, interval })
 }
 
 /// The ratio of the medians, and where 95 % of it lies when the samples are drawn again and again from themselves.

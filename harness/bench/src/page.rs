@@ -11,9 +11,6 @@ use stockhold_harness::internal::report::escaped;
 
 const STYLE: &str = include_str!("page.css");
 
-/// Sizes of batches that are told apart.
-const BANDS: [(&str, i64); 5] = [("1", 1), ("2–4", 4), ("5–16", 16), ("17–64", 64), ("65 and more", i64::MAX)];
-
 /// The page.
 pub fn html(figures: &Figures) -> String {
     let met = figures.targets.iter().filter(|target| target.met == Some(true)).count();
@@ -44,11 +41,6 @@ pub fn html(figures: &Figures) -> String {
             "Of a closed loop, as its callers saw it, and corrected for coordinated omission: with the calls counted that a \
              connection would have made while it waited.",
             latency(figures),
-        ),
-        (
-            "Batches",
-            "The share of the hot item's reservations that left in a statement of so many, as the ledger shows, by connections.",
-            batches(figures),
         ),
     ] {
         if !plots.is_empty() {
@@ -144,16 +136,8 @@ fn latency(figures: &Figures) -> String {
         if microseconds < 1e6 { format!("{} ms", microseconds / 1e3) } else { format!("{} s", microseconds / 1e6) }
     };
     let mut plots = String::new();
-    let titles = [
-        ("hot", Setup::OneProcess, "One hot item"),
-        ("hot", Setup::TwoProcesses, "One hot item, two processes"),
-        ("hot", Setup::FarAway, "One hot item, database far away"),
-        ("uniform", Setup::OneProcess, "1,000 items, each as likely"),
-        ("zipf", Setup::OneProcess, "1,000 items by popularity"),
-        ("sold_out", Setup::OneProcess, "Refusals of a sold-out item"),
-        ("pairs", Setup::OneProcess, "Reserve, then confirm, one hot item"),
-        ("mix", Setup::OneProcess, "Reserve, confirm, cancel and read, 1,000 items"),
-    ];
+    let titles =
+        [("hot", Setup::OneProcess, "One hot item"), ("uniform", Setup::OneProcess, "1,000 items, each as likely")];
     for (series, setup, title) in titles {
         let quantile = |name: &str, of| curve(figures, name, series, setup, of);
         plots.push_str(&plot::curves(
@@ -171,48 +155,22 @@ fn latency(figures: &Figures) -> String {
     plots
 }
 
-fn batches(figures: &Figures) -> String {
-    let mut plots = String::new();
-    for (setup, title) in [
-        (Setup::OneProcess, "One process"),
-        (Setup::TwoProcesses, "Two processes"),
-        (Setup::FarAway, "Database far away"),
-    ] {
-        let rows: Vec<(String, Vec<f64>, String)> = figures
-            .closed("hot", setup)
-            .filter_map(|point| {
-                let batches = point.batches.as_ref()?;
-                let reservations: i64 = batches.sizes.iter().map(|(size, count)| size * count).sum();
-                let mut low = 0;
-                let share = |(_, high): &(&str, i64)| {
-                    let band = low + 1..=*high;
-                    low = *high;
-                    let inside = batches.sizes.iter().filter(|(size, _)| band.contains(size));
-                    inside.map(|(size, count)| size * count).sum::<i64>() as f64 / reservations.max(1) as f64
-                };
-                let shares = BANDS.iter().map(share).collect();
-                Some((format!("{}", point.connections), shares, format!("{:.1} mean", batches.mean)))
-            })
-            .collect();
-        plots.push_str(&plot::bars(title, "", &BANDS.map(|(name, _)| name), &rows));
-    }
-    plots
-}
-
 /// What has no place in a plot over connections.
 fn others(figures: &Figures) -> String {
     let mut text = String::new();
     if let Some(lone) = &figures.lone_call {
         let _ = write!(
             text,
-            "<h2>A lone call</h2>\n<p>One connection, an idle item, two services called alternately, {} calls each. Median \
-             {} with coalescing, {} without: {:.3} times as long (95 % of resamples between {:.3} and {:.3}).</p>\n",
+            "<h2>A lone call</h2>\n<p>One connection, an idle item, two services and the database called in turn, {} calls each. \
+             Median {} with coalescing, {} without: {:.3} times as long (95 % of resamples between {:.3} and {:.3}); {} for the \
+             least that a reservation writes, straight to the database.</p>\n",
             grouped(lone.calls as f64),
             milliseconds(lone.on.p50_us),
             milliseconds(lone.off.p50_us),
             lone.ratio,
             lone.interval.0,
-            lone.interval.1
+            lone.interval.1,
+            milliseconds(lone.baseline.p50_us)
         );
     }
     if !figures.starts.is_empty() {

@@ -6,7 +6,7 @@ use url::Url;
 
 use crate::{
     Bench, Label, Part, about,
-    baseline::{self, Statement},
+    baseline::{self, DatabaseCaller, Statement},
     calls::{HttpCaller, Script},
     cold_start,
     delay::Delay,
@@ -24,6 +24,8 @@ use stockhold_harness::internal::target::Origin;
 /// Units of an item that never runs out.
 const ENDLESS: i64 = 1_000_000_000;
 const STARTS: usize = 20;
+/// Processes that stand for functions; a bare update of one row is fastest with as many clients.
+const FUNCTIONS: u32 = 8;
 /// Shares of what the closed loop reached, in which the open loop asks.
 const OPEN_SHARES: [f64; 2] = [0.5, 0.8];
 const OPEN_CONNECTIONS: u32 = 64;
@@ -32,7 +34,7 @@ const GROWTH_CONNECTIONS: u32 = 64;
 /// Measures all parts that are wanted.
 pub async fn all(bench: &mut Bench<'_>) -> Result<(), String> {
     let options = bench.options;
-    let service = serve(bench, &options.database_url, "serve", None).await?;
+    let service = serve(bench, &options.database_url, "serve", &[]).await?;
     let known = about::database(&options.database_url).await.map_err(|error| format!("the settings: {error}"))?;
     bench.about(known);
     bench.about([("connections of one service".to_owned(), options.serve_connections.to_string())].into());
@@ -55,11 +57,14 @@ pub async fn all(bench: &mut Bench<'_>) -> Result<(), String> {
         open_loop(bench, &service).await?;
     }
     if options.wants(Part::TwoProcesses) {
-        let other = serve(bench, &options.database_url, "serve-2", None).await?;
+        let other = serve(bench, &options.database_url, "serve-2", &[]).await?;
         for scenario in some(bench, &[Scenario::Hot, Scenario::Uniform]) {
             http(bench, scenario, Setup::TwoProcesses, 0, &[&service, &other], &options.connections()).await?;
         }
         other.stop().await;
+    }
+    if options.wants(Part::Functions) {
+        functions(bench).await?;
     }
     if options.wants(Part::FarAway) {
         far_away(bench).await?;
@@ -87,15 +92,33 @@ async fn serve(
     bench: &Bench<'_>,
     database_url: &str,
     name: &str,
-    variable: Option<(&str, &str)>,
+    variables: &[(&str, &str)],
 ) -> Result<Program, String> {
     let options = bench.options;
     let log = options.log_dir.as_ref().map(|directory| directory.join(format!("bench-{name}.log")));
     let mut launch = Launch::serve(&options.serve, database_url, options.serve_connections, log);
-    if let Some((name, value)) = variable {
+    for (name, value) in variables {
         launch = launch.with(name, value);
     }
     launch.start().await.map(|(program, _)| program)
+}
+
+/// Many small processes on one hot item: nothing is shared between them but the row.
+async fn functions(bench: &mut Bench<'_>) -> Result<(), String> {
+    let mut processes = Vec::new();
+    for number in 1..=FUNCTIONS {
+        let variables = [("COALESCING", "off"), ("DATABASE_MAX_CONNECTIONS", "1")];
+        let name = format!("function-{number}");
+        processes.push(serve(bench, &bench.options.database_url, &name, &variables).await?);
+    }
+    let services: Vec<_> = processes.iter().collect();
+    for scenario in some(bench, &[Scenario::Hot]) {
+        http(bench, scenario, Setup::Functions, 0, &services, &[FUNCTIONS]).await?;
+    }
+    for process in processes {
+        process.stop().await;
+    }
+    Ok(())
 }
 
 pub(super) async fn stock(bench: &Bench<'_>, item_count: u32) -> Result<Arc<Stock>, String> {
@@ -199,7 +222,7 @@ async fn far_away(bench: &mut Bench<'_>) -> Result<(), String> {
         [("round trip to the database far away".to_owned(), format!("{} ms more", options.round_trip_ms))].into(),
     );
 
-    let service = serve(bench, url.as_str(), "serve-far-away", None).await?;
+    let service = serve(bench, url.as_str(), "serve-far-away", &[]).await?;
     for count in clients(bench).await? {
         let setup = Setup::DatabaseFarAway;
         let label = Label { series: "transaction", setup, old_reservations: 0, pace: Pace::Closed };
@@ -214,12 +237,20 @@ async fn far_away(bench: &mut Bench<'_>) -> Result<(), String> {
 
 async fn lone(bench: &mut Bench<'_>) -> Result<(), String> {
     let options = bench.options;
-    let on = serve(bench, &options.database_url, "serve-on", None).await?;
-    let off = serve(bench, &options.database_url, "serve-off", Some(("COALESCING", "off"))).await?;
+    let on = serve(bench, &options.database_url, "serve-on", &[]).await?;
+    let off = serve(bench, &options.database_url, "serve-off", &[("COALESCING", "off")]).await?;
     let (on_stock, off_stock) = (stock(bench, 1).await?, stock(bench, 1).await?);
+    let baseline_stock = stock(bench, 1).await?;
+    let baseline = DatabaseCaller::new(
+        &options.database_url,
+        Statement::OneStatement,
+        Arc::clone(&baseline_stock),
+        bench.seed.fork("lone baseline", 0),
+    )?;
     let measured = lone_call::measure(
         (Arc::clone(&on.origin), Arc::clone(&on_stock)),
         (Arc::clone(&off.origin), Arc::clone(&off_stock)),
+        baseline,
         options.warm_up,
         // Two per cent are little: it takes some thousands of calls to see them.
         options.measured() * 3,
@@ -227,11 +258,16 @@ async fn lone(bench: &mut Bench<'_>) -> Result<(), String> {
     )
     .await?;
     eprintln!(
-        "  lone call: p50 {:.0} µs with coalescing, {:.0} µs without: {:.3} ({:.3} to {:.3})",
-        measured.on.p50_us, measured.off.p50_us, measured.ratio, measured.interval.0, measured.interval.1
+        "  lone call: p50 {:.0} µs with coalescing, {:.0} µs without: {:.3} ({:.3} to {:.3}); {:.0} µs for one statement",
+        measured.on.p50_us,
+        measured.off.p50_us,
+        measured.ratio,
+        measured.interval.0,
+        measured.interval.1,
+        measured.baseline.p50_us
     );
     bench.figures.lone_call = Some(measured);
-    for (stock, service) in [(on_stock, &on), (off_stock, &off)] {
+    for (stock, service) in [(on_stock, &on), (off_stock, &off), (baseline_stock, &on)] {
         let settled = stock.settle(&service.origin).await;
         bench.expect("a lone call", settled);
     }

@@ -151,52 +151,10 @@ fn names(curves: &[&Curve], y: &Axis) -> String {
         .collect()
 }
 
-/// How many reservations each share of the statements made: a bar for each number of connections, in bands of sizes.
-pub fn bars(title: &str, caption: &str, bands: &[&str], rows: &[(String, Vec<f64>, String)]) -> String {
-    if rows.is_empty() {
-        return String::new();
-    }
-    let (left, width) = (LEFT + 40.0, WIDTH - LEFT - 40.0 - 90.0);
-    let mut svg = String::new();
-    for (index, (name, shares, told)) in rows.iter().enumerate() {
-        let y = 34.0 + index as f64 * 30.0;
-        let _ = write!(
-            svg,
-            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-            left - 8.0,
-            y + 14.0,
-            escaped(name)
-        );
-        let mut x = left;
-        for (band, share) in shares.iter().enumerate().filter(|(_, share)| **share > 0.0) {
-            let _ = write!(
-                svg,
-                "<rect class=\"c{} bands\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"20\"><title>{}: {:.0} %</title></rect>",
-                band % COLOURS,
-                share * width,
-                bands.get(band).copied().unwrap_or_default(),
-                share * 100.0
-            );
-            x += share * width;
-        }
-        let _ = write!(svg, "<text x=\"{:.1}\" y=\"{:.1}\">{}</text>", left + width + 8.0, y + 14.0, escaped(told));
-    }
-    for (band, name) in bands.iter().enumerate() {
-        let x = left + band as f64 * width / bands.len() as f64;
-        let _ = write!(svg, "<text class=\"name c{}\" x=\"{x:.1}\" y=\"18\">{name}</text>", band % COLOURS);
-    }
-    let height = 44.0 + rows.len() as f64 * 30.0;
-    figure_of(title, caption, &svg, height)
-}
-
 fn figure(title: &str, caption: &str, svg: &str) -> String {
-    figure_of(title, caption, svg, HEIGHT)
-}
-
-fn figure_of(title: &str, caption: &str, svg: &str, height: f64) -> String {
     format!(
         "<figure><figcaption><strong>{title}</strong>{caption}</figcaption>\
-         <svg viewBox=\"0 0 {WIDTH} {height:.0}\" role=\"img\" aria-label=\"{title}\">{svg}</svg></figure>\n",
+         <svg viewBox=\"0 0 {WIDTH} {HEIGHT:.0}\" role=\"img\" aria-label=\"{title}\">{svg}</svg></figure>\n",
         title = escaped(title),
         caption = escaped(caption),
     )

@@ -73,7 +73,7 @@ pub fn verdict(target: &Target) -> &'static str {
 
 /// The value with its unit, which its bound names too.
 pub fn value(target: &Target) -> String {
-    let unit = if target.bound.contains(" ms ") { "ms" } else { "x" };
+    let unit = ["ms", "µs"].into_iter().find(|unit| target.bound.contains(&format!(" {unit} "))).unwrap_or("x");
     match target.value {
         Some(value) if value < 10.0 => format!("{value:.2} {unit}"),
         Some(value) => format!("{value:.1} {unit}"),

@@ -1,6 +1,6 @@
 //! Faults of cancelling: what is given back twice, not at all, or is not the caller's to give back.
 
-use super::{END_UNCHECKED, Edit, Kind, Mutant, STATUS_UNCHECKED, TOTAL_UNCHECKED, VERSION_UNCHECKED, ZERO_UNCHECKED};
+use super::{END_UNCHECKED, Edit, Kind, Mutant, STATUS_UNCHECKED, TOTAL_UNCHECKED, VERSION_UNCHECKED};
 
 const RECHECK: &str = "    and decision.status = 'PENDING'\n";
 const RELEASE: &str = "        held_quantity = locked_item.held_quantity - ended_reservation.quantity,\n";
@@ -47,7 +47,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
             find: RECHECK,
             replace: "    and (decision.status = 'PENDING' or decision.next_status = 'CANCELLED')\n",
         }],
-        schema: &[END_UNCHECKED, STATUS_UNCHECKED, ZERO_UNCHECKED],
+        schema: &[END_UNCHECKED, STATUS_UNCHECKED, TOTAL_UNCHECKED],
         scenario: "cancel_cancel",
         schedule: Some("row 3 A1 B1: cancelA,cancelA"),
         ..Mutant::PLAIN
@@ -74,7 +74,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
             find: "            when locked_reservation.expires_at <= reading.clock then 'EXPIRED'\n",
             replace: "            when locked_reservation.expires_at <= reading.clock and request.verb = 'confirm' then 'EXPIRED'\n",
         }],
-        schema: &["alter table stockhold.reservations drop constraint reservation_cancelled_before_deadline"],
+        schema: &[STATUS_UNCHECKED],
         scenario: "confirm_cancel_expire",
         over_http: &["lifecycle", "expectation"],
         ..Mutant::PLAIN

@@ -1,6 +1,6 @@
 //! Faults of confirming: what was not held any more, or is deducted twice.
 
-use super::{END_UNCHECKED, Edit, Kind, Mutant, STATUS_UNCHECKED, TOTAL_UNCHECKED, VERSION_UNCHECKED, ZERO_UNCHECKED};
+use super::{END_UNCHECKED, Edit, Kind, Mutant, STATUS_UNCHECKED, TOTAL_UNCHECKED, VERSION_UNCHECKED};
 
 /// What is decided in the end.
 const RECHECK: &str = "    and decision.status = 'PENDING'\n";
@@ -19,7 +19,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
             find: RECHECK,
             replace: "    and (decision.status = 'PENDING' or decision.next_status = 'CONFIRMED')\n",
         }],
-        schema: &[END_UNCHECKED, STATUS_UNCHECKED, ZERO_UNCHECKED, TOTAL_UNCHECKED],
+        schema: &[END_UNCHECKED, STATUS_UNCHECKED, TOTAL_UNCHECKED],
         scenario: "cancel_confirm",
         schedule: Some("row 3 A1 B1: cancelA,confirmA"),
         ..Mutant::PLAIN
@@ -51,7 +51,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
                 replace: "        expired_at = case when decision.expires_at <= decision.clock then decision.expires_at end\n",
             },
         ],
-        schema: &[END_UNCHECKED, ZERO_UNCHECKED],
+        schema: &[END_UNCHECKED, TOTAL_UNCHECKED],
         scenario: "resale",
         ..Mutant::PLAIN
     },
@@ -64,7 +64,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
             find: LAPSED,
             replace: "            when locked_reservation.expires_at <= reading.clock and request.verb = 'cancel' then 'EXPIRED'\n",
         }],
-        schema: &["alter table stockhold.reservations drop constraint reservation_confirmed_before_deadline"],
+        schema: &[STATUS_UNCHECKED],
         scenario: "confirm_expire",
         over_http: &["lifecycle"],
         ..Mutant::PLAIN

@@ -1,6 +1,6 @@
 //! Faults of the sweep: too early, too often, too much, or for nothing.
 
-use super::{END_UNCHECKED, Edit, Kind, Mutant, STATUS_UNCHECKED, ZERO_UNCHECKED};
+use super::{END_UNCHECKED, Edit, Kind, Mutant, STATUS_UNCHECKED, TOTAL_UNCHECKED};
 
 /// Time passes between the look and the lock, and not for every sweep the same.
 const THOUGHT: Edit = Edit {
@@ -18,7 +18,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         kind: Kind::SweepTwice,
         told: "The sweep finds lapsed holds, thinks, and releases them although another sweep did.",
         edits: &[THOUGHT, Edit { statement: "expire", find: STATUS, replace: "" }],
-        schema: &[END_UNCHECKED, ZERO_UNCHECKED],
+        schema: &[END_UNCHECKED, TOTAL_UNCHECKED],
         scenario: "sweeps",
         ..Mutant::PLAIN
     },
@@ -36,7 +36,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
             Edit { statement: "expire", find: STATUS, replace: "" },
             Edit { statement: "expire", find: DEADLINE, replace: "" },
         ],
-        schema: &[END_UNCHECKED, STATUS_UNCHECKED, ZERO_UNCHECKED],
+        schema: &[END_UNCHECKED, STATUS_UNCHECKED, TOTAL_UNCHECKED],
         scenario: "confirm_cancel_expire",
         ..Mutant::PLAIN
     },

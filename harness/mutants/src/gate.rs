@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 
+use serde_json::json;
+
 use super::{
     Mutant, all,
     deployment::Grounds,
@@ -32,6 +34,8 @@ pub struct Plan {
     pub rounds: Option<u32>,
     /// Where every choice comes from.
     pub seed: u64,
+    /// Where the result is written for machines.
+    pub json: Option<PathBuf>,
 }
 
 impl Plan {
@@ -107,6 +111,16 @@ async fn run(plan: &Plan, chosen: &[&'static Mutant], grounds: &Grounds, say: &i
         trials.push(trial);
     }
     say(&report(plan, &trials));
+    if let Some(file) = &plan.json {
+        let caught: Vec<_> =
+            trials.iter().filter(|trial| trial.complaint().is_none()).map(|trial| trial.mutant.name).collect();
+        let escaped: Vec<_> = trials
+            .iter()
+            .filter_map(|trial| Some(json!({ "mutant": trial.mutant.name, "why": trial.complaint()? })))
+            .collect();
+        let text = json!({ "caught": caught, "escaped": escaped, "seed": plan.seed }).to_string();
+        std::fs::write(file, text).map_err(|error| format!("{} cannot be written: {error}", file.display()))?;
+    }
     let caught = trials.iter().all(|trial| trial.complaint().is_none());
     Ok(if caught { Exit::Held } else { Exit::Broken })
 }

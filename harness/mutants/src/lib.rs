@@ -224,12 +224,9 @@ const STATEMENTS: &[(&str, &str)] = &[
     ("create_item", "created_item as ("),
 ];
 
-/// Nothing keeps the counters below the total.
+/// Nothing keeps the counters between zero and the total.
 const TOTAL_UNCHECKED: &str = "alter table stockhold.items drop constraint item_never_oversold;
     alter table stockhold.ledger drop constraint ledger_never_oversold";
-/// Nothing keeps the counters at zero or above.
-const ZERO_UNCHECKED: &str = "alter table stockhold.items drop constraint item_held_not_negative;
-    alter table stockhold.ledger drop constraint ledger_held_not_negative";
 /// Two ledger rows may have one version.
 const VERSION_UNCHECKED: &str = "alter table stockhold.ledger drop constraint ledger_one_row_per_version;
     create index on stockhold.ledger (item_id, version)";
@@ -237,7 +234,7 @@ const VERSION_UNCHECKED: &str = "alter table stockhold.ledger drop constraint le
 const END_UNCHECKED: &str = "drop index stockhold.ledger_hold_ends_once";
 /// A status may contradict the timestamps beside it.
 const STATUS_UNCHECKED: &str =
-    "alter table stockhold.reservations drop constraint reservation_status_agrees_with_timestamps";
+    "alter table stockhold.reservations drop constraint reservation_status_agrees_with_times";
 /// A key may be used twice.
 const KEY_UNCHECKED: &str = "drop index stockhold.reservation_idempotency_key_unique;
     create index on stockhold.reservations (idempotency_key)";

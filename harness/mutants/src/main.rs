@@ -37,6 +37,9 @@ struct Mutants {
     /// Where every choice comes from; printed at the end of every run.
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
+    /// Write which were caught and which escaped, and why, into this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<std::path::PathBuf>,
     /// Tell every mutant in words, and race nothing.
     #[arg(long)]
     list: bool,
@@ -76,6 +79,7 @@ fn run(arguments: Mutants) -> Result<Exit> {
         clean_runs: arguments.clean_runs,
         rounds: arguments.rounds,
         seed: arguments.seed.unwrap_or_else(fresh_seed),
+        json: arguments.json,
     };
     tokio::runtime::Runtime::new()?.block_on(gate::gate(&plan, say)).map_err(anyhow::Error::msg)
 }

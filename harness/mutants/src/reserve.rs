@@ -1,6 +1,6 @@
 //! Faults of reserving: what is sold twice, and what is not sold at all.
 
-use super::{END_UNCHECKED, Edit, KEY_UNCHECKED, Kind, Mutant, TOTAL_UNCHECKED, VERSION_UNCHECKED, ZERO_UNCHECKED};
+use super::{END_UNCHECKED, Edit, KEY_UNCHECKED, Kind, Mutant, TOTAL_UNCHECKED, VERSION_UNCHECKED};
 
 const LOCK: &str = "    for no key update\n),\n\ndecision as materialized (\n";
 /// The item is read and not locked.
@@ -247,7 +247,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
                 replace: "",
             },
         ],
-        schema: &[END_UNCHECKED, ZERO_UNCHECKED, TOTAL_UNCHECKED],
+        schema: &[END_UNCHECKED, TOTAL_UNCHECKED],
         scenario: "confirm_expire",
         schedule: Some("row 3 A1~ B1: deadline | reserve2,reserve2"),
         ..Mutant::PLAIN

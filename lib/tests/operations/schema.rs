@@ -15,42 +15,44 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("items", "bucket = (bucket + 1) % 65536", "item_bucket_is_its_ids"),
     ("items", "held_quantity = 11", "item_never_oversold"),
     ("items", "held_quantity = 5, confirmed_quantity = 6", "item_never_oversold"),
-    ("items", "held_quantity = -1", "item_held_not_negative"),
-    ("items", "confirmed_quantity = -1", "item_confirmed_not_negative"),
-    ("items", "total_quantity = 1000000001", "item_total_in_range"),
-    ("items", "version = 0", "item_version_positive"),
-    ("items", "name = ''", "item_name_length"),
-    ("items", "sku = ''", "item_sku_length"),
-    ("items", "metadata = '[]'", "item_metadata_is_object"),
-    ("items", "idempotency_key = 'k'", "item_key_has_fingerprint"),
-    ("reservations", "quantity = 0", "reservation_quantity_positive"),
-    ("reservations", "customer_id = ''", "reservation_customer_id_length"),
+    ("items", "held_quantity = -1", "item_never_oversold"),
+    ("items", "confirmed_quantity = -1", "item_never_oversold"),
+    ("items", "total_quantity = 1000000001", "total_units_in_range"),
+    ("items", "name = ''", "label_length"),
+    ("items", "sku = ''", "label_length"),
+    ("items", "metadata = '[]'", "metadata_is_object"),
     ("reservations", "bucket = (bucket + 1) % 65536", "reservation_bucket_is_its_ids"),
-    ("reservations", "item_id = gen_random_uuid()", "reservation_bucket_is_its_ids"),
-    ("reservations", "item_id = id", "reservation_of_item"),
-    ("reservations", "expires_at = created_at", "reservation_deadline_after_creation"),
+    ("reservations", "item_id = gen_random_uuid()", "ledger_of_reservation"),
+    ("reservations", "quantity = 0", "units_in_range"),
+    ("reservations", "customer_id = ''", "label_length"),
+    ("reservations", "expires_at = created_at", "reservation_status_agrees_with_times"),
     ("reservations", "status = 'LOST'", "reservation_status_known"),
-    ("reservations", "status = 'CONFIRMED'", "reservation_status_agrees_with_timestamps"),
-    ("reservations", "confirmed_at = now()", "reservation_status_agrees_with_timestamps"),
-    ("reservations", "status = 'CANCELLED', expired_at = expires_at", "reservation_status_agrees_with_timestamps"),
-    ("reservations", "status = 'EXPIRED'", "reservation_status_agrees_with_timestamps"),
-    ("reservations", "status = 'EXPIRED', expired_at = now()", "reservation_expired_at_deadline"),
-    ("reservations", "status = 'CONFIRMED', confirmed_at = expires_at", "reservation_confirmed_before_deadline"),
-    ("reservations", "status = 'CANCELLED', cancelled_at = expires_at", "reservation_cancelled_before_deadline"),
-    ("reservations", "idempotency_key = 'k'", "reservation_key_has_fingerprint"),
-    ("ledger", "bucket = -1", "ledger_bucket_is_its_items"),
+    ("reservations", "status = 'CONFIRMED'", "reservation_status_agrees_with_times"),
+    ("reservations", "confirmed_at = now()", "reservation_status_agrees_with_times"),
+    ("reservations", "status = 'CANCELLED', expired_at = expires_at", "reservation_status_agrees_with_times"),
+    ("reservations", "status = 'EXPIRED'", "reservation_status_agrees_with_times"),
+    ("reservations", "status = 'EXPIRED', expired_at = now()", "reservation_status_agrees_with_times"),
+    ("reservations", "status = 'CONFIRMED', confirmed_at = expires_at", "reservation_status_agrees_with_times"),
+    ("reservations", "status = 'CANCELLED', cancelled_at = expires_at", "reservation_status_agrees_with_times"),
+    ("ledger", "bucket = -1", "ledger_of_item"),
     ("ledger", "version = 3", "ledger_one_row_per_version"),
-    ("ledger", "version = 0", "ledger_version_positive"),
+    ("ledger", "version = 0", "ledger_starts_with_creation"),
     ("ledger", "kind = 'CREATED', reservation_id = null", "ledger_starts_with_creation"),
+    ("ledger", "reservation_id = null", "ledger_starts_with_creation"),
     ("ledger", "kind = 'LOST'", "ledger_kind_known"),
-    ("ledger", "quantity = 0", "ledger_quantity_positive"),
-    ("ledger", "reservation_id = null", "ledger_reservation_named"),
+    ("ledger", "quantity = 0", "ledger_never_oversold"),
     ("ledger", "reservation_id = gen_random_uuid()", "ledger_of_reservation"),
-    ("ledger", "item_id = reservation_id", "ledger_of_item"),
     ("ledger", "held_quantity = 11", "ledger_never_oversold"),
-    ("ledger", "held_quantity = -1", "ledger_held_not_negative"),
-    ("ledger", "confirmed_quantity = -1", "ledger_confirmed_not_negative"),
+    ("ledger", "held_quantity = -1", "ledger_never_oversold"),
+    ("ledger", "confirmed_quantity = -1", "ledger_never_oversold"),
 ];
+
+/// No update can break this promise before it breaks another.
+const UNKNOWN_ITEM: &str = "
+    insert into stockhold.reservations (id, bucket, item_id, customer_id, quantity, created_at, expires_at)
+    select (left(gen_random_uuid()::text, 32) || right(id::text, 4))::uuid, bucket, gen_random_uuid(), 'c', 1, now(),
+        now() + interval '1 hour'
+    from stockhold.items";
 
 #[tokio::test]
 async fn the_schema_refuses_what_breaks_a_promise() {
@@ -65,9 +67,11 @@ async fn the_schema_refuses_what_breaks_a_promise() {
         let error = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut connection).await.unwrap_err();
         assert_eq!(error.as_database_error().unwrap().constraint(), Some(*constraint), "{table}: {change}");
     }
+    let error = sqlx::raw_sql(UNKNOWN_ITEM).execute(&mut connection).await.unwrap_err();
+    assert_eq!(error.as_database_error().unwrap().constraint(), Some("reservation_of_item"));
 }
 
-/// The table above has a row for every check and foreign key there is.
+/// The table above has a row for every check and foreign key there is, of the tables and of the domains.
 #[tokio::test]
 async fn every_constraint_is_tried() {
     let fixture = Fixture::new().await;
@@ -76,7 +80,7 @@ async fn every_constraint_is_tried() {
          where connamespace = 'stockhold'::regnamespace and contype in ('c', 'f')
          except select unnest($1::text[])",
     )
-    .bind(REFUSED.iter().map(|(_, _, constraint)| (*constraint).to_owned()).collect::<Vec<_>>())
+    .bind(REFUSED.iter().map(|(_, _, constraint)| *constraint).chain(["reservation_of_item"]).collect::<Vec<_>>())
     .fetch_all(&mut fixture.connection().await)
     .await
     .unwrap();
