@@ -57,7 +57,8 @@ impl DatabaseCaller {
             Statement::Transaction => transaction(connection, item_id).await?,
             Statement::OneStatement => {
                 let reserve = include_str!("sql/reserve_in_one_statement.sql");
-                sqlx::query(reserve).bind(item_id).bind(Uuid::now_v7()).execute(connection).await?.rows_affected()
+                let reservation_id = in_bucket_of(item_id, Uuid::now_v7());
+                sqlx::query(reserve).bind(item_id).bind(reservation_id).execute(connection).await?.rows_affected()
             }
         };
         if written != 1 {
@@ -66,6 +67,13 @@ impl DatabaseCaller {
         self.stock.count(Change::Reserved);
         Ok(())
     }
+}
+
+/// A reservation's id ends as its item's id does.
+fn in_bucket_of(item_id: Uuid, id: Uuid) -> Uuid {
+    let mut bytes = id.into_bytes();
+    bytes[14..].copy_from_slice(&item_id.as_bytes()[14..]);
+    Uuid::from_bytes(bytes)
 }
 
 /// Five round trips, the item locked from the second to the last.

@@ -87,6 +87,8 @@ impl Database {
             Err(error) => match sqlstate(&*error) {
                 "55P03" => Ok(Applied::InTheWay("the locks of a migration")),
                 "40P01" | "40001" => Ok(Applied::InTheWay("a migration's conflict to end")),
+                // Another start made it while this one waited: the session's memory of the catalog is as old as its wait.
+                "23505" | "42P06" | "42P07" | "42710" => Ok(Applied::InTheWay("another start's migration to end")),
                 _ => Err(refused(migration.name, &*error)),
             },
         }

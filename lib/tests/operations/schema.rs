@@ -3,10 +3,10 @@
 use rstest::rstest;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection};
-use stockhold::{Config, Inventory};
+use stockhold::{Config, CreateItem, Inventory, NewItem};
 use uuid::Uuid;
 
-use crate::common::{Fixture, admin_url, run};
+use crate::common::{Fixture, admin_url, new_reservation, reserved, run};
 
 const MIGRATION: &str = include_str!("../../../migrations/0001_stockhold.sql");
 
@@ -165,6 +165,44 @@ async fn a_newer_database_is_one_line() {
     run(&mut fixture.connection().await, "insert into stockhold.migrations values (7, 'later')").await;
     let why = fixture.inventory.migrate().await.unwrap_err().to_string();
     assert_eq!(why, "the database has version 7 of the schema, and this program knows 1: use a newer program");
+}
+
+/// Starts of this program and of a later one, which knows one more migration, on a database that has neither.
+#[tokio::test]
+async fn two_versions_start_at_once() {
+    const LATER: &str = "
+        begin;
+        select pg_advisory_xact_lock(hashtextextended('stockhold.migrations', 0));
+        alter table stockhold.items add column if not exists later text;
+        insert into stockhold.migrations (version, name) values (2, 'later') on conflict (version) do nothing;
+        commit;";
+    let fixture = Fixture::new().await;
+    let mut connection = fixture.connection().await;
+    for _ in 0..5 {
+        run(&mut connection, "drop schema stockhold cascade").await;
+        let mut starts = Vec::new();
+        for _ in 0..4 {
+            let inventory = fixture.another(1).await;
+            starts.push(tokio::spawn(async move { inventory.migrate().await.map_err(|error| error.to_string()) }));
+        }
+        // As a program does: what another start made meanwhile is no failure, but a reason to look again.
+        while sqlx::raw_sql(MIGRATION).execute(&mut connection).await.is_err() {
+            run(&mut connection, "rollback").await;
+        }
+        run(&mut connection, LATER).await;
+        for start in starts {
+            if let Err(why) = start.await.unwrap() {
+                let told = "the database has version 2 of the schema, and this program knows 1: use a newer program";
+                assert_eq!(why, told);
+            }
+        }
+        // The older program's statements go on working on the newer schema.
+        let older = fixture.another(1).await;
+        assert_eq!(older.health().await.unwrap().migration_version, Some(2));
+        let new_item = NewItem::new("Ticket".parse().unwrap(), 1.try_into().unwrap());
+        let CreateItem::Created(item) = older.create_item(new_item, None).await.unwrap() else { panic!("not created") };
+        reserved(older.reserve(new_reservation(item.id, 1, 600.0), None).await.unwrap());
+    }
 }
 
 #[tokio::test]
