@@ -19,15 +19,16 @@ use std::hash::Hash;
 use std::mem;
 use std::ops::Add;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Context;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
-use futures::future::{BoxFuture, Shared as SharedFuture};
+use futures::future::{BoxFuture, poll_fn};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
-use crate::db::{count_database_time, with_database_time};
+use crate::db::count_database_time;
 use crate::error::Error;
 
 /// Calls of one statement at most; they bound the time the item stays locked.
@@ -134,20 +135,40 @@ struct Queue<Operation: Coalesce> {
     lone: Option<LoneBatch>,
 }
 
-/// Whoever polls it runs it.
-type LoneBatch = SharedFuture<BoxFuture<'static, ()>>;
+/// A batch that its caller's task runs, and that can be given a task of its own meanwhile; it is here until it has either.
+#[derive(Clone)]
+struct LoneBatch {
+    run: Arc<Mutex<Option<BoxFuture<'static, ()>>>>,
+    /// Entered only in a task of its own: the caller's task is in it.
+    span: Span,
+}
 
-/// A batch that its caller's task runs; when the caller is dropped, it runs on in a task of its own.
-struct Attended {
+impl LoneBatch {
+    /// Whether it has ended, and here.
+    fn poll(&self, context: &mut Context<'_>) -> bool {
+        let mut place = self.run.lock().unwrap_or_else(PoisonError::into_inner);
+        // Taken out, so that one that panics is not run again.
+        let Some(mut run) = place.take() else { return false };
+        let ended = run.as_mut().poll(context).is_ready();
+        *place = (!ended).then_some(run);
+        ended
+    }
+
+    fn detach(&self, runtime: &Handle) {
+        let batch = self.run.lock().unwrap_or_else(PoisonError::into_inner).take();
+        batch.map(|batch| runtime.spawn(batch.instrument(self.span.clone())));
+    }
+}
+
+/// The caller that runs a lone batch; when it is dropped, the batch has a task of its own.
+struct Attendant {
     batch: LoneBatch,
     runtime: Handle,
 }
 
-impl Drop for Attended {
+impl Drop for Attendant {
     fn drop(&mut self) {
-        if self.batch.peek().is_none() {
-            self.runtime.spawn(self.batch.clone());
-        }
+        self.batch.detach(&self.runtime);
     }
 }
 
@@ -165,12 +186,20 @@ impl<Operation: Coalesce> Queues<Operation> {
             return self.0.operation.send_alone(queue, &call).await;
         }
         let since = Instant::now();
-        let (caller, answer) = oneshot::channel();
-        if let Some(attended) = self.enter(queue, Member { call, caller, since })? {
-            attended.batch.clone().await;
+        let (caller, mut answer) = oneshot::channel();
+        let attendant = self.enter(queue, Member { call, caller, since })?;
+        // A statement that this task sends counts its own time.
+        let mut counted = false;
+        let answer = poll_fn(|context| {
+            if let Some(Attendant { batch, .. }) = &attendant {
+                counted |= batch.poll(context);
+            }
+            answer.poll_unpin(context)
+        })
+        .await;
+        if !counted {
+            count_database_time(since.elapsed());
         }
-        let answer = answer.await;
-        count_database_time(since.elapsed());
         answer.unwrap_or_else(|_| Err(Error::Unavailable("the process stopped while the call was in flight".into())))
     }
 
@@ -179,18 +208,17 @@ impl<Operation: Coalesce> Queues<Operation> {
         self.0.state().done
     }
 
-    fn enter(&self, queue: Operation::Queue, member: Member<Operation>) -> Result<Option<Attended>, Error> {
+    fn enter(&self, queue: Operation::Queue, member: Member<Operation>) -> Result<Option<Attendant>, Error> {
         let runtime = Handle::current();
         let mut state = self.0.state();
         let State { queues, done } = &mut *state;
         match queues.entry(queue) {
             Entry::Vacant(vacant) => {
                 let batch = Batch { shared: self.0.clone(), queue, runtime: runtime.clone() };
-                // The caller counts its time, whichever task runs the statement.
-                let run = with_database_time(batch.run(vec![member])).map(|_| ()).in_current_span();
-                let batch = run.boxed().shared();
+                let run = batch.run(vec![member]);
+                let batch = LoneBatch { run: Arc::new(Mutex::new(Some(run.boxed()))), span: Span::current() };
                 vacant.insert(Queue { waiting: VecDeque::new(), lone: Some(batch.clone()) });
-                Ok(Some(Attended { batch, runtime }))
+                Ok(Some(Attendant { batch, runtime }))
             }
             Entry::Occupied(mut occupied) => {
                 let Queue { waiting, lone } = occupied.get_mut();
@@ -202,7 +230,7 @@ impl<Operation: Coalesce> Queues<Operation> {
                 let lone = lone.take();
                 drop(state);
                 if let Some(batch) = lone {
-                    runtime.spawn(batch);
+                    batch.detach(&runtime);
                 }
                 Ok(None)
             }
