@@ -11,7 +11,18 @@ pub(crate) struct Statement {
     pub name: &'static str,
     /// The text.
     pub sql: &'static str,
+    /// Whether another statement answers a request that was sent before: this one meets the unique id or key of the first.
+    pub leaves_repeats: bool,
 }
+
+/// The statement of the file with this name, beside the caller's.
+macro_rules! statement {
+    ($name:literal) => {
+        Statement { name: $name, sql: include_str!(concat!($name, ".sql")), leaves_repeats: false }
+    };
+}
+
+pub(crate) use statement;
 
 /// A value for a parameter.
 #[derive(Clone, Debug)]
@@ -104,16 +115,20 @@ fn quote(text: &str) -> String {
 mod tests {
     use super::*;
 
+    fn test(sql: &'static str) -> Statement {
+        Statement { name: "test", sql, leaves_repeats: false }
+    }
+
     #[test]
     fn values_stand_where_their_parameters_stood() {
-        let statement = Statement { name: "test", sql: "select $1::text, $2::bigint, $10, $2" };
+        let statement = test("select $1::text, $2::bigint, $10, $2");
         let values = [Value::Text(Some("a'b\\c $2".to_owned())), Value::Bigint(-7)];
         assert_eq!(statement.inline(&values), r"select E'a''b\\c $2'::text, '-7'::bigint, $10, '-7'");
     }
 
     #[test]
     fn absent_values_are_null_and_bytes_are_hexadecimal() {
-        let statement = Statement { name: "test", sql: "$1 $2 $3 $4" };
+        let statement = test("$1 $2 $3 $4");
         let values = [
             Value::Text(None),
             Value::Bytes(None),

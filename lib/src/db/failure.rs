@@ -6,8 +6,12 @@ use crate::error::Error;
 use crate::statement::Statement;
 
 pub(super) enum Failure {
-    /// Rolled back; the same statement may succeed at once.
-    Again(&'static str),
+    /// Rolled back; the same statement may succeed at once. `repeated`: another call, often an earlier attempt of this one,
+    /// made the row that carries this id or key.
+    Again {
+        reason: &'static str,
+        repeated: bool,
+    },
     /// The connection is gone. `finished`: and whatever it was doing is over.
     Broken {
         cause: String,
@@ -28,10 +32,11 @@ impl Failure {
             };
         };
         match sqlstate(&**database_error) {
-            "40001" => Failure::Again("serialization failure"),
-            "40P01" => Failure::Again("deadlock"),
-            // Another call, often an earlier attempt of this one, made the row that carries this id or key.
-            "23505" if database_error.constraint().is_some_and(names_a_request) => Failure::Again("repeated request"),
+            "40001" => Failure::Again { reason: "serialization failure", repeated: false },
+            "40P01" => Failure::Again { reason: "deadlock", repeated: false },
+            "23505" if database_error.constraint().is_some_and(names_a_request) => {
+                Failure::Again { reason: "repeated request", repeated: true }
+            }
             "55P03" => Failure::Final(Error::Overloaded { what: "a lock", waited: wait_max }),
             "57014" => Failure::Final(Error::Overloaded { what: "a statement to end", waited: wait_max * 2 }),
             "53300" => Failure::Final(Error::Overloaded { what: "a database connection", waited: Duration::ZERO }),
@@ -48,7 +53,7 @@ impl Failure {
 
     pub fn into_error(self) -> Error {
         match self {
-            Failure::Again(reason) => Error::Unavailable(reason.to_owned()),
+            Failure::Again { reason, .. } => Error::Unavailable(reason.to_owned()),
             Failure::Broken { cause, .. } => Error::Unavailable(cause),
             Failure::Final(error) => error,
         }

@@ -54,11 +54,14 @@ impl Database {
             };
             let last = attempt == ATTEMPT_COUNT_MAX;
             match failure {
-                Failure::Again(reason) if !last => {
+                Failure::Again { repeated: true, .. } if statement.leaves_repeats => {
+                    return Ok(Answer { rows: Vec::new(), in_doubt });
+                }
+                Failure::Again { reason, .. } if !last => {
                     tracing::debug!(statement = statement.name, attempt, reason, "sent again");
                     tokio::time::sleep(Duration::from_millis(fastrand::u64(0..4 << attempt))).await;
                 }
-                Failure::Again(_) => {
+                Failure::Again { .. } => {
                     return Err(Error::Overloaded { what: "a conflict to end", waited: self.wait_max });
                 }
                 Failure::Broken { cause, finished } if !last => {
@@ -97,7 +100,7 @@ impl Database {
         };
         match failure {
             // The statement failed and the session lives.
-            Failure::Again(_) | Failure::Final(_) => session.busy = false,
+            Failure::Again { .. } | Failure::Final(_) => session.busy = false,
             // The idle sessions were opened before whatever broke this one.
             Failure::Broken { .. } => {
                 if let Either::Left(session) = session {

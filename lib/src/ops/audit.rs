@@ -7,9 +7,9 @@ use crate::bucket::bucket;
 use crate::db::Database;
 use crate::error::Error;
 use crate::ledger::{Audit, AuditedCounters, AuditedReservations};
-use crate::statement::{Statement, Value};
+use crate::statement::{Statement, Value, statement};
 
-const AUDIT: Statement = Statement { name: "audit", sql: include_str!("audit.sql") };
+const AUDIT: Statement = statement!("audit");
 
 #[derive(sqlx::FromRow)]
 struct Row {

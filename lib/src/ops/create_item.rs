@@ -10,9 +10,9 @@ use crate::db::Database;
 use crate::error::Error;
 use crate::item::{Item, ItemName, Metadata, Sku, TotalQuantity};
 use crate::reservation::{IdempotencyKey, fingerprint};
-use crate::statement::{Statement, Value};
+use crate::statement::{Statement, Value, statement};
 
-const CREATE_ITEM: Statement = Statement { name: "create_item", sql: include_str!("create_item.sql") };
+const CREATE_ITEM: Statement = statement!("create_item");
 
 /// The item to create.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

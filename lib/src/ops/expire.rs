@@ -6,10 +6,10 @@ use uuid::Uuid;
 
 use crate::db::Database;
 use crate::error::Error;
-use crate::statement::{Statement, Value};
+use crate::statement::{Statement, Value, statement};
 use crate::text::integer;
 
-const EXPIRE: Statement = Statement { name: "expire", sql: include_str!("expire.sql") };
+const EXPIRE: Statement = statement!("expire");
 
 /// Holds one statement records at most: they bound how long it keeps an item locked, and how long whoever reserves
 /// meanwhile waits for a processor.

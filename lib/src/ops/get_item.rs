@@ -8,9 +8,9 @@ use crate::bucket::bucket;
 use crate::db::Database;
 use crate::error::Error;
 use crate::item::{Item, ItemStatus, Metadata};
-use crate::statement::{Statement, Value};
+use crate::statement::{Statement, Value, statement};
 
-const GET_ITEM: Statement = Statement { name: "get_item", sql: include_str!("get_item.sql") };
+const GET_ITEM: Statement = statement!("get_item");
 
 #[derive(sqlx::FromRow)]
 struct Row {

@@ -7,9 +7,9 @@ use crate::bucket::bucket;
 use crate::db::Database;
 use crate::error::Error;
 use crate::ledger::{Kind, LedgerEntry, LedgerPage};
-use crate::statement::{Statement, Value};
+use crate::statement::{Statement, Value, statement};
 
-const GET_LEDGER: Statement = Statement { name: "get_ledger", sql: include_str!("get_ledger.sql") };
+const GET_LEDGER: Statement = statement!("get_ledger");
 
 /// Which page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

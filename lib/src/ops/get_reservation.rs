@@ -6,9 +6,9 @@ use crate::bucket::bucket;
 use crate::db::Database;
 use crate::error::Error;
 use crate::reservation::Reservation;
-use crate::statement::{Statement, Value};
+use crate::statement::{Statement, Value, statement};
 
-const GET_RESERVATION: Statement = Statement { name: "get_reservation", sql: include_str!("get_reservation.sql") };
+const GET_RESERVATION: Statement = statement!("get_reservation");
 
 /// The reservation, or none when there is no such reservation.
 pub(crate) async fn get_reservation(database: &Database, reservation_id: Uuid) -> Result<Option<Reservation>, Error> {

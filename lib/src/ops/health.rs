@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use crate::db::Database;
 use crate::error::Error;
-use crate::statement::Statement;
+use crate::statement::{Statement, statement};
 
-const HEALTH: Statement = Statement { name: "health", sql: include_str!("health.sql") };
+const HEALTH: Statement = statement!("health");
 
 /// The database's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,9 +7,9 @@ use crate::bucket::bucket;
 use crate::db::fetch::Fetch;
 use crate::error::Error;
 use crate::reservation::Reservation;
-use crate::statement::{Statement, Value};
+use crate::statement::{Statement, Value, statement};
 
-const REACQUIRE: Statement = Statement { name: "reacquire", sql: include_str!("reacquire.sql") };
+const REACQUIRE: Statement = statement!("reacquire");
 
 /// What became of it.
 pub(crate) enum Reacquire {

@@ -9,9 +9,9 @@ use crate::bucket::bucket;
 use crate::coalesce::{Coalesce, Member};
 use crate::db::Database;
 use crate::error::Error;
-use crate::statement::{Statement, Value};
+use crate::statement::{Statement, Value, statement};
 
-const REFUSE: Statement = Statement { name: "refuse", sql: include_str!("refuse.sql") };
+const REFUSE: Statement = statement!("refuse");
 
 /// A reservation that is expected to be refused.
 pub(crate) struct Call {

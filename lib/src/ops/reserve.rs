@@ -17,10 +17,10 @@ use crate::db::transaction::Transaction;
 use crate::error::Error;
 use crate::hints::Hints;
 use crate::reservation::{CustomerId, IdempotencyKey, Quantity, Reservation, Status, TimeToLive, fingerprint};
-use crate::statement::{Statement, Value, hexadecimal};
+use crate::statement::{Statement, Value, hexadecimal, statement};
 
-const RESERVE: Statement = Statement { name: "reserve", sql: include_str!("reserve.sql") };
-const RESERVE_BATCH: Statement = Statement { name: "reserve_batch", sql: include_str!("reserve_batch.sql") };
+const RESERVE: Statement = Statement { leaves_repeats: true, ..statement!("reserve") };
+const RESERVE_BATCH: Statement = statement!("reserve_batch");
 
 /// The hold to make.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -71,6 +71,13 @@ pub enum Reserve {
     },
     /// The key was used for another reservation.
     IdempotencyKeyReused,
+}
+
+/// What the lean statement tells of the reservation it made.
+#[derive(sqlx::FromRow)]
+struct Granted {
+    created_at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
 }
 
 /// The general statement's word for what became of a call.
@@ -140,6 +147,23 @@ impl Call {
             fingerprint: idempotency_key.is_some().then(|| fingerprint(&new_reservation)),
             new_reservation,
             idempotency_key,
+        }
+    }
+
+    /// The reservation that `reserve.sql` made.
+    fn reservation(&self, Granted { created_at, expires_at }: Granted) -> Reservation {
+        Reservation {
+            id: self.reservation_id,
+            item_id: self.new_reservation.item_id,
+            customer_id: self.new_reservation.customer_id.as_str().to_owned(),
+            quantity: self.new_reservation.quantity.get(),
+            status: Status::Pending,
+            basket_id: None,
+            created_at,
+            expires_at,
+            confirmed_at: None,
+            cancelled_at: None,
+            expired_at: None,
         }
     }
 
@@ -273,8 +297,8 @@ impl Scarcity {
         let mut attempts = Attempts::default();
         if !self.scarce.get(item_id) {
             let answer = fetch.fetch(&RESERVE, &call.values()).await?;
-            if let Some(reservation) = RESERVE.decode_first(&answer)? {
-                return Ok(Reserve::Reserved(reservation));
+            if let Some(granted) = RESERVE.decode_first(&answer)? {
+                return Ok(Reserve::Reserved(call.reservation(granted)));
             }
             attempts.in_doubt = answer.in_doubt;
         }

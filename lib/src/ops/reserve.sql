@@ -4,11 +4,11 @@
 --             seconds from the decision; idempotency_key text, idempotency_fingerprint bytea (both null without a key);
 --             bucket integer, of the item's id.
 -- Locks:      a place in the item's queue, then the item's row by its id, which the update takes; both only when the
---             snapshot shows enough units free and no reservation under the request's id or key.
+--             snapshot shows enough units free and no reservation under the request's key.
 -- Recheck:    the last line of `updated_item`: after a wait, PostgreSQL evaluates it again on the newest version of the
 --             row. `decision` reads the clock after the lock; the clock in the update may be older than the wait.
--- Outcomes:   the reservation, or no row: too few units free, an unknown item, an id or a key met before. Without a row
---             nothing is written.
+-- Outcomes:   when the reservation was made and its deadline, or no row: too few units free, an unknown item, a key met
+--             before. An id met before is reservation_id_unique, which stands for no row. Without a row nothing is written.
 
 with request as materialized (
     select
@@ -31,7 +31,6 @@ queued_request as materialized (
     from request
     join stockhold.items on items.id = request.item_id
     where items.held_quantity + items.confirmed_quantity + request.quantity <= items.total_quantity
-    and 0 = (select count(*) from stockhold.reservations where reservations.id = request.reservation_id)
     and 0 = (select count(*) from stockhold.reservations where reservations.idempotency_key = request.idempotency_key)
 ),
 
@@ -44,7 +43,13 @@ updated_item as (
     from queued_request
     where items.id = queued_request.item_id
     and items.held_quantity + items.confirmed_quantity + queued_request.quantity <= items.total_quantity
-    returning items.*
+    returning
+        items.id,
+        items.bucket,
+        items.version,
+        items.total_quantity,
+        items.held_quantity,
+        items.confirmed_quantity
 ),
 
 decision as materialized (
@@ -70,7 +75,7 @@ reserved as (
         request.idempotency_fingerprint
     from request
     cross join decision
-    returning *
+    returning reservations.created_at, reservations.expires_at
 ),
 
 recorded_transition as (
@@ -94,17 +99,8 @@ recorded_transition as (
 )
 
 select
-    reserved.id,
-    reserved.item_id,
-    reserved.customer_id,
-    reserved.quantity,
-    reserved.status,
-    reserved.basket_id,
     reserved.created_at,
-    reserved.expires_at,
-    reserved.confirmed_at,
-    reserved.cancelled_at,
-    reserved.expired_at
+    reserved.expires_at
 from request
 cross join reserved
 where request.bucket = $8::integer

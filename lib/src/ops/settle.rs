@@ -14,10 +14,10 @@ use crate::db::Database;
 use crate::db::fetch::Fetch;
 use crate::error::Error;
 use crate::reservation::Reservation;
-use crate::statement::{Statement, Value};
+use crate::statement::{Statement, Value, statement};
 
-pub(super) const SETTLE: Statement = Statement { name: "settle", sql: include_str!("settle.sql") };
-const SETTLE_BATCH: Statement = Statement { name: "settle_batch", sql: include_str!("settle_batch.sql") };
+pub(super) const SETTLE: Statement = statement!("settle");
+const SETTLE_BATCH: Statement = statement!("settle_batch");
 
 /// How a hold is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
