@@ -1,4 +1,4 @@
-//! The endpoints that share a function: get_reservation, get_ledger, audit, health.
+//! The endpoints that share a function: return_units, get_reservation, get_ledger, audit, health.
 
 use std::process::ExitCode;
 

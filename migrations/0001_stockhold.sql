@@ -38,7 +38,7 @@ begin
             constraint reservation_status_known check (value in ('PENDING', 'CONFIRMED', 'CANCELLED', 'EXPIRED'));
         create domain stockhold.ledger_kind as text
             constraint ledger_kind_known check (
-                value in ('CREATED', 'RESERVED', 'CONFIRMED', 'CANCELLED', 'EXPIRED', 'REACQUIRED')
+                value in ('CREATED', 'RESERVED', 'CONFIRMED', 'CANCELLED', 'EXPIRED', 'REACQUIRED', 'RETURNED')
             );
     end if;
 end
@@ -86,6 +86,9 @@ create table if not exists stockhold.reservations (
     basket_id uuid,
     customer_id stockhold.label not null,
     quantity stockhold.units not null,
+    -- Sold for good, and of these, back on the shelf; the sale itself stands.
+    confirmed_quantity bigint not null default 0,
+    returned_quantity bigint not null default 0,
     status stockhold.reservation_status not null default 'PENDING',
     created_at timestamptz not null,
     expires_at timestamptz not null,
@@ -99,6 +102,11 @@ create table if not exists stockhold.reservations (
     constraint reservation_of_item foreign key (item_id, bucket) references stockhold.items (id, bucket),
     constraint reservation_bucket_is_its_ids check (
         bucket = get_byte(uuid_send(id), 14) * 256 + get_byte(uuid_send(id), 15)
+    ),
+    constraint reservation_returns_no_more_than_was_sold check (
+        (status = 'CONFIRMED') = (confirmed_quantity > 0)
+        and confirmed_quantity <= quantity
+        and returned_quantity between 0 and confirmed_quantity
     ),
     -- Only an expiry may precede a confirmation: a late confirm that took the units anew ("reacquire"). A hold ends at its
     -- deadline, whenever that is written down; `ledger.recorded_at` says when.
@@ -129,6 +137,9 @@ create table if not exists stockhold.ledger (
     held_quantity bigint not null,
     confirmed_quantity bigint not null,
     recorded_at timestamptz not null,
+    -- Of a return: the caller's, or one made for the call, which begins with a space, as no caller's does.
+    idempotency_key text,
+    idempotency_fingerprint bytea,
 
     constraint ledger_one_row_per_version primary key (item_id, version),
     constraint ledger_of_reservation foreign key (item_id, reservation_id)
@@ -165,6 +176,10 @@ create index if not exists reservation_pending_by_deadline
     on stockhold.reservations (expires_at)
     include (id, item_id)
     where status = 'PENDING';
+
+create unique index if not exists ledger_idempotency_key_unique
+    on stockhold.ledger (idempotency_key)
+    where idempotency_key is not null;
 
 -- A hold ends once: a second confirm, cancel or expiry of the same reservation cannot be written down.
 create unique index if not exists ledger_hold_ends_once

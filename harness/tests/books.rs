@@ -15,12 +15,12 @@ const HISTORY: &str = "
 insert into stockhold.items (id, bucket, name, metadata, total_quantity, held_quantity, confirmed_quantity, version, created_at, updated_at)
 values ('01900000-0000-7000-8000-000000000001', 1, 'chair', '{}', 5, 1, 1, 8, now(), now());
 
-insert into stockhold.reservations (id, bucket, item_id, customer_id, quantity, status, created_at, expires_at, confirmed_at, cancelled_at, expired_at)
+insert into stockhold.reservations (id, bucket, item_id, customer_id, quantity, confirmed_quantity, status, created_at, expires_at, confirmed_at, cancelled_at, expired_at)
 values
-    ('01900000-0000-7000-8000-000000a10001', 1, '01900000-0000-7000-8000-000000000001', 'a', 1, 'CONFIRMED', now() - interval '1 minute', now() + interval '1 hour', now(), null, null),
-    ('01900000-0000-7000-8000-000000a20001', 1, '01900000-0000-7000-8000-000000000001', 'b', 1, 'PENDING', now() - interval '1 minute', now() + interval '1 hour', null, null, null),
-    ('01900000-0000-7000-8000-000000a30001', 1, '01900000-0000-7000-8000-000000000001', 'c', 1, 'CANCELLED', now() - interval '1 minute', now() + interval '1 hour', null, now(), null),
-    ('01900000-0000-7000-8000-000000a40001', 1, '01900000-0000-7000-8000-000000000001', 'd', 1, 'EXPIRED', now() - interval '1 minute', now() - interval '1 second', null, null, now() - interval '1 second');
+    ('01900000-0000-7000-8000-000000a10001', 1, '01900000-0000-7000-8000-000000000001', 'a', 1, 1, 'CONFIRMED', now() - interval '1 minute', now() + interval '1 hour', now(), null, null),
+    ('01900000-0000-7000-8000-000000a20001', 1, '01900000-0000-7000-8000-000000000001', 'b', 1, 0, 'PENDING', now() - interval '1 minute', now() + interval '1 hour', null, null, null),
+    ('01900000-0000-7000-8000-000000a30001', 1, '01900000-0000-7000-8000-000000000001', 'c', 1, 0, 'CANCELLED', now() - interval '1 minute', now() + interval '1 hour', null, now(), null),
+    ('01900000-0000-7000-8000-000000a40001', 1, '01900000-0000-7000-8000-000000000001', 'd', 1, 0, 'EXPIRED', now() - interval '1 minute', now() - interval '1 second', null, null, now() - interval '1 second');
 
 insert into stockhold.ledger (item_id, bucket, version, reservation_id, kind, quantity, total_quantity, held_quantity, confirmed_quantity, recorded_at)
 select '01900000-0000-7000-8000-000000000001', 1, version, reservation_id::uuid, kind, quantity, 5, held, confirmed, now()
@@ -81,7 +81,7 @@ async fn audit_finds_nothing_in_good_books() {
 #[case("delete from stockhold.ledger where version = 6", "a version is missing")]
 #[case("update stockhold.ledger set held_quantity = 0 where version = 3", "folds to")]
 #[case(
-    "update stockhold.reservations set status = 'CONFIRMED', confirmed_at = now() where customer_id = 'b'",
+    "update stockhold.reservations set status = 'CONFIRMED', confirmed_quantity = 1, confirmed_at = now() where customer_id = 'b'",
     "its rows add up"
 )]
 #[case(

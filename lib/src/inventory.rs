@@ -20,8 +20,11 @@ use crate::ops::get_ledger::LedgerQuery;
 use crate::ops::health::Health;
 use crate::ops::refuse::Refusals;
 use crate::ops::reserve::{NewReservation, Reserve, Reserves, Scarcity};
+use crate::ops::return_units::{NewReturn, Return};
 use crate::ops::settle::Settlements;
-use crate::ops::{audit, cancel, confirm, create_item, expire, get_item, get_ledger, get_reservation, health, reserve};
+use crate::ops::{
+    audit, cancel, confirm, create_item, expire, get_item, get_ledger, get_reservation, health, reserve, return_units,
+};
 use crate::reservation::{IdempotencyKey, Reservation};
 
 /// An inventory in a PostgreSQL database. Cheap to clone; every clone shares the connections.
@@ -119,6 +122,16 @@ impl Inventory {
     /// Gives a held reservation's units back. Safe to repeat.
     pub async fn cancel(&self, reservation_id: Uuid) -> Result<Cancel, Error> {
         cancel::cancel(&self.settlements, reservation_id).await
+    }
+
+    /// Takes units of a confirmed reservation back to the shelf. Safe to repeat under a key.
+    pub async fn return_units(
+        &self,
+        reservation_id: Uuid,
+        new_return: NewReturn,
+        idempotency_key: Option<IdempotencyKey>,
+    ) -> Result<Return, Error> {
+        return_units::return_units(&self.database, reservation_id, new_return, idempotency_key).await
     }
 
     /// Records lapsed holds as EXPIRED and gives their units back. Safe to repeat, and to run any number of at once.

@@ -23,6 +23,8 @@ pub enum Kind {
     Expired,
     /// An expired hold was confirmed after all: confirmed + quantity.
     Reacquired,
+    /// Sold units came back to the shelf: confirmed - quantity.
+    Returned,
 }
 
 /// One change, and the counters after it.

@@ -75,4 +75,5 @@ pub use ops::expire::{Expire, ExpireOptions, SweepLimit};
 pub use ops::get_ledger::LedgerQuery;
 pub use ops::health::Health;
 pub use ops::reserve::{NewReservation, Reserve, reserve_in};
+pub use ops::return_units::{NewReturn, Return};
 pub use text::Invalid;

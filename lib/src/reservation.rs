@@ -148,6 +148,10 @@ pub struct Reservation {
     pub customer_id: String,
     /// How many units.
     pub quantity: i64,
+    /// Units sold for good; 0 until it is confirmed.
+    pub confirmed_quantity: i64,
+    /// Of these, units that came back to the shelf.
+    pub returned_quantity: i64,
     /// Where it stands.
     pub status: Status,
     /// The basket it is part of, whose decision is one for all its reservations.

@@ -44,8 +44,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
         told: "A late confirm sells the hold and leaves the counters as they were.",
         edits: &[Edit {
             statement: "reacquire",
-            find: "        confirmed_quantity = decision.confirmed_quantity + change.confirmed_change,\n",
-            replace: "        confirmed_quantity = decision.confirmed_quantity,\n",
+            find: "        confirmed_quantity = decision.item_confirmed_quantity + change.confirmed_change,\n",
+            replace: "        confirmed_quantity = decision.item_confirmed_quantity,\n",
         }],
         scenario: "late_confirm",
         ..Mutant::PLAIN

@@ -232,9 +232,10 @@ const VERSION_UNCHECKED: &str = "alter table stockhold.ledger drop constraint le
     create index on stockhold.ledger (item_id, version)";
 /// A hold may end more than once.
 const END_UNCHECKED: &str = "drop index stockhold.ledger_hold_ends_once";
-/// A status may contradict the timestamps beside it.
+/// A status may contradict the times and the quantities beside it.
 const STATUS_UNCHECKED: &str =
-    "alter table stockhold.reservations drop constraint reservation_status_agrees_with_times";
+    "alter table stockhold.reservations drop constraint reservation_status_agrees_with_times;
+    alter table stockhold.reservations drop constraint reservation_returns_no_more_than_was_sold";
 /// A key may be used twice.
 const KEY_UNCHECKED: &str = "drop index stockhold.reservation_idempotency_key_unique;
     create index on stockhold.reservations (idempotency_key)";

@@ -194,8 +194,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
             find: "        items.total_quantity - items.held_quantity - items.confirmed_quantity + lapsed_total.quantity\n            as available_quantity\n",
             replace: "        0::bigint as available_quantity\n",
         }],
-        scenario: "reserve_cancel",
-        with_database: &["expectation"],
+        scenario: "walk",
+        with_database: &["expectation", "occupancy", "search"],
         ..Mutant::PLAIN
     },
     Mutant {

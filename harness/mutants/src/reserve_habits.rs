@@ -129,7 +129,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
                 replace: "    select
         open_calls.turn,
         open_calls.position,
-        case when copy = 1 then open_calls.reservation_id else gen_random_uuid() end as reservation_id,
+        case
+            when copy = 1 then open_calls.reservation_id
+            else (left(gen_random_uuid()::text, 32) || right(open_calls.reservation_id::text, 4))::uuid
+        end as reservation_id,
         open_calls.customer_id,
         open_calls.quantity,
         open_calls.ttl_seconds,

@@ -68,6 +68,7 @@ fn names_a_request(constraint: &str) -> bool {
             | "item_idempotency_key_unique"
             | "reservation_id_unique"
             | "reservation_idempotency_key_unique"
+            | "ledger_idempotency_key_unique"
     )
 }
 

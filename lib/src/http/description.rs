@@ -113,8 +113,11 @@ impl<'g> Description<'g> {
             media.example = Some(example.clone());
         }
         if status == StatusCode::CREATED {
+            response.headers.extend([header("Location", "Its path.")]);
+        }
+        if self.codes.contains(&Code::IdempotencyKeyReused) {
             let replayed = "`true` on a repeat under the same Idempotency-Key.";
-            response.headers.extend([header("Location", "Its path."), header("Idempotency-Replayed", replayed)]);
+            response.headers.extend([header("Idempotency-Replayed", replayed)]);
         }
         self.operation.responses.responses.insert(status.as_u16().to_string(), response.into());
         self

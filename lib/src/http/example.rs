@@ -39,6 +39,8 @@ pub(super) fn reservation(status: Status) -> Reservation {
         item_id: ITEM_ID,
         customer_id: "customer-7".to_owned(),
         quantity: 2,
+        confirmed_quantity: if status == Status::Confirmed { 2 } else { 0 },
+        returned_quantity: 0,
         status,
         basket_id: None,
         created_at: instant(0),
@@ -57,6 +59,8 @@ pub(super) fn problem(code: Code) -> serde_json::Value {
         Code::ReservationExpired => ended(Status::Expired),
         Code::ReservationConfirmed => ended(Status::Confirmed),
         Code::ReservationCancelled => ended(Status::Cancelled),
+        Code::ReservationNotConfirmed => Problem::reservation_not_confirmed(&reservation(Status::Pending)),
+        Code::ReturnExceedsConfirmed => Problem::return_exceeds_confirmed(&reservation(Status::Confirmed), 3),
         Code::ValidationFailed => Problem::validation(vec![FieldError {
             pointer: "/quantity".to_owned(),
             detail: "must be an integer from 1 to 1000000, is 0".to_owned(),

@@ -61,6 +61,8 @@ problems! {
     ReservationExpired = 409, "reservation_expired", "The reservation has expired";
     ReservationConfirmed = 409, "reservation_confirmed", "The reservation is confirmed";
     ReservationCancelled = 409, "reservation_cancelled", "The reservation is cancelled";
+    ReservationNotConfirmed = 409, "reservation_not_confirmed", "The reservation is not confirmed";
+    ReturnExceedsConfirmed = 409, "return_exceeds_confirmed", "Fewer units were sold than are to come back";
     BodyTooLarge = 413, "body_too_large", "The body is too large";
     UnsupportedMediaType = 415, "unsupported_media_type", "The body must be application/json";
     ValidationFailed = 422, "validation_failed", "The request does not fit its schema";
@@ -90,6 +92,14 @@ pub(crate) struct Facts {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(default, with = "i64")]
     pub requested_quantity: Option<i64>,
+    /// Units that were confirmed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(default, with = "i64")]
+    pub confirmed_quantity: Option<i64>,
+    /// Of these, units that came back before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(default, with = "i64")]
+    pub returned_quantity: Option<i64>,
     /// Where the reservation stands.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(default, with = "Status")]
@@ -209,6 +219,27 @@ impl Problem {
         let mut problem = Self::new(code, detail);
         problem.facts.reservation_status = Some(reservation.status);
         problem.facts.expires_at = Some(reservation.expires_at);
+        problem
+    }
+
+    /// Nothing of the reservation was sold.
+    pub fn reservation_not_confirmed(reservation: &Reservation) -> Self {
+        let mut problem = Self::new(Code::ReservationNotConfirmed, "Nothing of it was sold, so nothing can come back.");
+        problem.facts.reservation_status = Some(reservation.status);
+        problem.facts.expires_at = Some(reservation.expires_at);
+        problem
+    }
+
+    /// More units are to come back than were sold and have not come back.
+    pub fn return_exceeds_confirmed(reservation: &Reservation, requested_quantity: i64) -> Self {
+        let Reservation { confirmed_quantity, returned_quantity, .. } = *reservation;
+        let detail = format!(
+            "{requested_quantity} are to come back; {confirmed_quantity} were sold, of which {returned_quantity} are back."
+        );
+        let mut problem = Self::new(Code::ReturnExceedsConfirmed, detail);
+        problem.facts.requested_quantity = Some(requested_quantity);
+        problem.facts.confirmed_quantity = Some(confirmed_quantity);
+        problem.facts.returned_quantity = Some(returned_quantity);
         problem
     }
 

@@ -26,7 +26,7 @@ reservation_sums as materialized (
         coalesce(sum(quantity) filter (where status = 'PENDING'), 0)::bigint as held_quantity,
         coalesce(sum(quantity) filter (where status = 'PENDING' and expires_at <= reading.clock), 0)::bigint
             as lapsed_quantity,
-        coalesce(sum(quantity) filter (where status = 'CONFIRMED'), 0)::bigint as confirmed_quantity
+        coalesce(sum(confirmed_quantity - returned_quantity), 0)::bigint as confirmed_quantity
     from stockhold.reservations
     cross join reading
     where reservations.item_id = (select id from item)
@@ -49,7 +49,14 @@ folded_entries as materialized (
                 else 0
             end
         ) over in_order as held_fold,
-        sum(case when kind in ('CONFIRMED', 'REACQUIRED') then quantity else 0 end) over in_order as confirmed_fold
+        sum(
+            case kind
+                when 'CONFIRMED' then quantity
+                when 'REACQUIRED' then quantity
+                when 'RETURNED' then -quantity
+                else 0
+            end
+        ) over in_order as confirmed_fold
     from stockhold.ledger
     where ledger.item_id = (select id from item)
     window in_order as (order by ledger.version)

@@ -25,6 +25,8 @@ select
     basket_id,
     customer_id,
     quantity,
+    confirmed_quantity,
+    returned_quantity,
     case when lapsed then 'EXPIRED' else status end as status,
     created_at,
     expires_at,

@@ -12,6 +12,7 @@ pub mod health;
 mod reacquire;
 pub(crate) mod refuse;
 pub mod reserve;
+pub mod return_units;
 pub(crate) mod settle;
 
 use serde::Serialize;

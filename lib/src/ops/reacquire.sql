@@ -97,8 +97,8 @@ decision as materialized (
     select
         locked_reservation.*,
         locked_item.version as item_version,
-        locked_item.held_quantity,
-        locked_item.confirmed_quantity,
+        locked_item.held_quantity as item_held_quantity,
+        locked_item.confirmed_quantity as item_confirmed_quantity,
         locked_item.total_quantity - locked_item.held_quantity - locked_item.confirmed_quantity as free_quantity,
         clock_timestamp() as clock
     from locked_reservation
@@ -129,6 +129,7 @@ reacquired as (
     update stockhold.reservations
     set
         status = 'CONFIRMED',
+        confirmed_quantity = decision.quantity,
         confirmed_at = decision.clock
     from decision
     cross join released
@@ -156,8 +157,8 @@ transitions as materialized (
 updated_item as (
     update stockhold.items
     set
-        held_quantity = decision.held_quantity + change.held_change,
-        confirmed_quantity = decision.confirmed_quantity + change.confirmed_change,
+        held_quantity = decision.item_held_quantity + change.held_change,
+        confirmed_quantity = decision.item_confirmed_quantity + change.confirmed_change,
         version = decision.item_version + change.count,
         updated_at = decision.clock
     from decision
@@ -186,8 +187,8 @@ recorded_transitions as (
         transitions.kind,
         transitions.quantity,
         updated_item.total_quantity,
-        decision.held_quantity + sum(transitions.held_change) over (order by transitions.step),
-        decision.confirmed_quantity + sum(transitions.confirmed_change) over (order by transitions.step),
+        decision.item_held_quantity + sum(transitions.held_change) over (order by transitions.step),
+        decision.item_confirmed_quantity + sum(transitions.confirmed_change) over (order by transitions.step),
         decision.clock
     from transitions
     cross join updated_item
@@ -207,6 +208,10 @@ select
     seen_reservation.basket_id,
     seen_reservation.customer_id,
     seen_reservation.quantity,
+    coalesce(
+        reacquired.confirmed_quantity, decision.confirmed_quantity, seen_reservation.confirmed_quantity
+    ) as confirmed_quantity,
+    coalesce(decision.returned_quantity, seen_reservation.returned_quantity) as returned_quantity,
     coalesce(reacquired.status, decision.status, seen_reservation.status) as status,
     seen_reservation.created_at,
     seen_reservation.expires_at,

@@ -69,6 +69,7 @@ ended_reservation as (
     update stockhold.reservations
     set
         status = decision.next_status,
+        confirmed_quantity = case when decision.next_status = 'CONFIRMED' then decision.quantity else 0 end,
         confirmed_at = case when decision.next_status = 'CONFIRMED' then decision.clock end,
         cancelled_at = case when decision.next_status = 'CANCELLED' then decision.clock end,
         expired_at = case when decision.next_status = 'EXPIRED' then decision.expires_at end
@@ -124,6 +125,10 @@ select
     seen_reservation.basket_id,
     seen_reservation.customer_id,
     seen_reservation.quantity,
+    coalesce(
+        ended_reservation.confirmed_quantity, decision.confirmed_quantity, seen_reservation.confirmed_quantity
+    ) as confirmed_quantity,
+    coalesce(decision.returned_quantity, seen_reservation.returned_quantity) as returned_quantity,
     coalesce(ended_reservation.status, decision.status, seen_reservation.status) as status,
     seen_reservation.created_at,
     coalesce(decision.expires_at, seen_reservation.expires_at) as expires_at,

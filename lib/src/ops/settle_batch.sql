@@ -114,6 +114,7 @@ ended_reservations as (
     update stockhold.reservations
     set
         status = decisions.next_status,
+        confirmed_quantity = case when decisions.next_status = 'CONFIRMED' then decisions.quantity else 0 end,
         confirmed_at = case when decisions.next_status = 'CONFIRMED' then decisions.clock end,
         cancelled_at = case when decisions.next_status = 'CANCELLED' then decisions.clock end,
         expired_at = case when decisions.next_status = 'EXPIRED' then decisions.expires_at end
@@ -187,6 +188,10 @@ select
     seen_reservations.basket_id,
     seen_reservations.customer_id,
     seen_reservations.quantity,
+    coalesce(
+        ended_reservations.confirmed_quantity, decisions.confirmed_quantity, seen_reservations.confirmed_quantity
+    ) as confirmed_quantity,
+    coalesce(decisions.returned_quantity, seen_reservations.returned_quantity) as returned_quantity,
     coalesce(ended_reservations.status, decisions.status, seen_reservations.status) as status,
     seen_reservations.created_at,
     coalesce(decisions.expires_at, seen_reservations.expires_at) as expires_at,

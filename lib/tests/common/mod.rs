@@ -211,7 +211,7 @@ impl Gate {
         let (id, item_id, quantity) = (reservation.id, reservation.item_id, reservation.quantity);
         let confirmed = if status == "CONFIRMED" { quantity } else { 0 };
         self.run(&format!(
-            "update stockhold.reservations set status = '{status}',
+            "update stockhold.reservations set status = '{status}', confirmed_quantity = {confirmed},
                  confirmed_at = case when '{status}' = 'CONFIRMED' then clock_timestamp() end,
                  cancelled_at = case when '{status}' = 'CANCELLED' then clock_timestamp() end,
                  expired_at = case when '{status}' = 'EXPIRED' then expires_at end

@@ -20,5 +20,6 @@ mod queue;
 mod reacquire;
 mod reads;
 mod reserve;
+mod return_units;
 mod schema;
 mod statements;

@@ -109,7 +109,10 @@ async fn audit_finds_what_is_wrong() {
         ("update stockhold.items set held_quantity = 6", "held_quantity is 6"),
         ("update stockhold.items set confirmed_quantity = 0", "confirmed_quantity is 0"),
         ("update stockhold.items set version = 9", "version is 9"),
-        ("update stockhold.reservations set quantity = 1 where status = 'CONFIRMED'", "CONFIRMED reservations say 1"),
+        (
+            "update stockhold.reservations set confirmed_quantity = 1 where status = 'CONFIRMED'",
+            "CONFIRMED reservations say 1",
+        ),
         ("update stockhold.ledger set held_quantity = 0 where version = 2", "ledger version 2"),
         ("update stockhold.ledger set version = 17 where version = 3", "ledger version 4"),
         ("delete from stockhold.ledger where version = 4", "ledger entries say 3"),

@@ -30,6 +30,7 @@ const STATEMENTS: &[Text] = &[
     text!("refuse", "(ID, '[\"key\"]', 1)"),
     text!("reserve", "(ID, ID, 'customer', 1, 600, 'key', '\\x00', 1)"),
     text!("reserve_batch", "(ID, '[]', 1)"),
+    text!("return_units", "(ID, 1, 'key', '\\x00', 1)"),
     text!("settle", "(ID, 'confirm', 1)"),
     text!("reacquire", "(ID, 1)"),
     text!("settle_batch", "('[]', 1)"),
@@ -134,11 +135,11 @@ const SHARED: &[(&str, &[&str])] = &[
     ("expired_holds", &["reserve_batch", "reacquire"]),
     ("item", &["get_item", "audit"]),
     ("lapsed_total", &["refuse", "reserve_batch", "reacquire"]),
-    ("locked_item", &["reserve_batch", "settle", "reacquire"]),
-    ("locked_reservation", &["settle", "reacquire"]),
-    ("reading", &["get_item", "refuse", "reserve_batch", "reacquire", "audit"]),
+    ("locked_item", &["reserve_batch", "return_units", "settle", "reacquire"]),
+    ("locked_reservation", &["return_units", "settle", "reacquire"]),
+    ("reading", &["get_item", "refuse", "reserve_batch", "return_units", "reacquire", "audit"]),
     ("released", &["reserve_batch", "reacquire"]),
-    ("seen_reservation", &["settle", "reacquire"]),
+    ("seen_reservation", &["return_units", "settle", "reacquire"]),
 ];
 
 #[test]
@@ -233,9 +234,10 @@ async fn no_statement_scans_a_table_that_grows_and_no_index_is_idle() {
         insert into stockhold.items (id, bucket, name, metadata, total_quantity, created_at, updated_at)
         select id, stockhold.bucket(id), 'item', '{}', 1000000, now(), now()
         from (select gen_random_uuid() as id from generate_series(1, 2000)) as new_item;
-        insert into stockhold.reservations (id, bucket, item_id, customer_id, quantity, status, created_at, expires_at,
-            confirmed_at, expired_at)
+        insert into stockhold.reservations (id, bucket, item_id, customer_id, quantity, confirmed_quantity, status,
+            created_at, expires_at, confirmed_at, expired_at)
         select (left(gen_random_uuid()::text, 32) || right(items.id::text, 4))::uuid, bucket, items.id, 'customer', 1,
+            case when number % 3 = 1 then 1 else 0 end,
             case when number % 3 = 0 then 'PENDING' when number % 3 = 1 then 'CONFIRMED' else 'EXPIRED' end,
             now() - interval '1 hour', now() - interval '1 minute',
             case when number % 3 = 1 then now() - interval '30 minutes' end,

@@ -48,10 +48,10 @@ old_reservations as materialized (
 
 reserved as (
     insert into stockhold.reservations (
-        id, bucket, item_id, customer_id, quantity, status, created_at, expires_at, confirmed_at
+        id, bucket, item_id, customer_id, quantity, confirmed_quantity, status, created_at, expires_at, confirmed_at
     )
     select
-        id, stockhold.bucket(id), item_id, 'old', 1, 'CONFIRMED',
+        id, stockhold.bucket(id), item_id, 'old', 1, 1, 'CONFIRMED',
         created_at, created_at + interval '10 minutes', created_at + interval '5 milliseconds'
     from old_reservations
 ),

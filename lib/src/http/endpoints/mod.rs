@@ -22,6 +22,7 @@ endpoints! {
     reserve
     confirm
     cancel
+    return_units
     expire
     get_reservation
     get_ledger
