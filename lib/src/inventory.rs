@@ -111,7 +111,9 @@ impl Inventory {
         new_reservation: NewReservation,
         idempotency_key: Option<IdempotencyKey>,
     ) -> Result<Reserve, Error> {
-        reserve::reserve(&self.reserves, &self.refusals, &self.sold_out, new_reservation, idempotency_key).await
+        let made =
+            reserve::reserve(&self.reserves, &self.refusals, &self.sold_out, new_reservation, idempotency_key).await?;
+        reserve::as_it_is_now(&mut &*self.database, made).await
     }
 
     /// Deducts a held reservation's units for good. Safe to repeat.
@@ -142,7 +144,7 @@ impl Inventory {
 
     /// Reads one reservation; none when there is no such reservation.
     pub async fn get_reservation(&self, reservation_id: Uuid) -> Result<Option<Reservation>, Error> {
-        get_reservation::get_reservation(&self.database, reservation_id).await
+        get_reservation::get_reservation(&mut &*self.database, reservation_id).await
     }
 
     /// Reads a page of one item's ledger; none when there is no such item.

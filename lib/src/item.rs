@@ -117,8 +117,10 @@ pub struct Item {
     /// Whatever the shop keeps with it.
     pub metadata: Metadata,
     /// When it was created, by the database's clock.
+    #[serde(serialize_with = "crate::instant::write")]
     pub created_at: DateTime<Utc>,
     /// When its last ledger entry was recorded.
+    #[serde(serialize_with = "crate::instant::write")]
     pub updated_at: DateTime<Utc>,
 }
 
@@ -131,5 +133,6 @@ pub struct ItemStatus {
     #[serde(flatten)]
     pub item: Item,
     /// The database's clock, read once, after the snapshot.
+    #[serde(serialize_with = "crate::instant::write")]
     pub as_of: DateTime<Utc>,
 }

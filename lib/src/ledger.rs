@@ -49,6 +49,7 @@ pub struct LedgerEntry {
     /// Units sold, after it.
     pub confirmed_quantity: i64,
     /// When it was recorded, by the database's clock.
+    #[serde(serialize_with = "crate::instant::write")]
     pub recorded_at: DateTime<Utc>,
 }
 
@@ -80,6 +81,7 @@ pub struct Audit {
     /// The fold of its ledger.
     pub ledger: AuditedCounters,
     /// The database's clock, read once, after the snapshot.
+    #[serde(serialize_with = "crate::instant::write")]
     pub as_of: DateTime<Utc>,
 }
 

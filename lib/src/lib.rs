@@ -55,6 +55,7 @@ mod error;
 mod hints;
 #[cfg(feature = "http")]
 pub mod http;
+mod instant;
 mod inventory;
 pub mod item;
 mod json;

@@ -20,7 +20,7 @@ integer! {
     Quantity, 1, 1_000_000, "Units."
 }
 
-/// How long a hold lives: 0.01 to 86,400 seconds, 600 unless said otherwise.
+/// How long a hold lives: 0.01 to 2,592,000 seconds (30 days), 600 unless said otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(try_from = "f64")]
 pub struct TimeToLive(f64);
@@ -29,7 +29,7 @@ impl TimeToLive {
     /// The shortest, in seconds.
     pub const SECONDS_MIN: f64 = 0.01;
     /// The longest, in seconds.
-    pub const SECONDS_MAX: f64 = 86_400.0;
+    pub const SECONDS_MAX: f64 = 2_592_000.0;
 
     /// The length in seconds.
     pub fn seconds(self) -> f64 {
@@ -157,14 +157,19 @@ pub struct Reservation {
     /// The basket it is part of, whose decision is one for all its reservations.
     pub basket_id: Option<Uuid>,
     /// When it was made, by the database's clock.
+    #[serde(serialize_with = "crate::instant::write")]
     pub created_at: DateTime<Utc>,
     /// The deadline: the hold is expired from this instant on.
+    #[serde(serialize_with = "crate::instant::write")]
     pub expires_at: DateTime<Utc>,
     /// When it was confirmed.
+    #[serde(serialize_with = "crate::instant::write_option")]
     pub confirmed_at: Option<DateTime<Utc>>,
     /// When it was cancelled.
+    #[serde(serialize_with = "crate::instant::write_option")]
     pub cancelled_at: Option<DateTime<Utc>>,
     /// When it expired: its deadline, whenever that was recorded.
+    #[serde(serialize_with = "crate::instant::write_option")]
     pub expired_at: Option<DateTime<Utc>>,
 }
 

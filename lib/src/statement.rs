@@ -1,6 +1,6 @@
 //! A statement and its values: as parameters of the extended protocol, or as literals of the simple one.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use sqlx::Arguments;
 use sqlx::postgres::PgArguments;
 use uuid::Uuid;
@@ -94,7 +94,7 @@ impl Value {
             Value::Bigint(value) => format!("'{value}'"),
             Value::Double(value) => format!("'{value}'"),
             Value::Bucket(value) => format!("'{value}'"),
-            Value::Instant(Some(instant)) => format!("'{}'", instant.to_rfc3339_opts(SecondsFormat::Micros, true)),
+            Value::Instant(Some(instant)) => format!("'{}'", crate::instant::written(*instant)),
             Value::Json(json) => quote(&json.to_string()),
         }
     }

@@ -36,7 +36,7 @@ impl<'g> Description<'g> {
         // Bare, or a structured-field string; a bare one cannot begin with a quote.
         let pattern = r#"^([!#-~][!-~]{0,254}|"([!#-\[\]-~]|\\["\\]){1,255}")$"#;
         let schema = schema(json!({ "type": "string", "pattern": pattern }));
-        let description = "A name for this call. The first success under it is the answer to every repeat, with \
+        let description = "A name for this call. What it made is the answer to every repeat, as it is by then, with \
                            `Idempotency-Replayed: true`; a refusal stores nothing.";
         self.refuses([Code::MalformedIdempotencyKey, Code::IdempotencyKeyReused]).parameter(
             "Idempotency-Key",

@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -105,7 +105,7 @@ pub(crate) struct Facts {
     #[schemars(default, with = "Status")]
     pub reservation_status: Option<Status>,
     /// The reservation's deadline.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "crate::instant::write_option")]
     #[schemars(default, with = "DateTime<Utc>")]
     pub expires_at: Option<DateTime<Utc>>,
     /// Everything wrong with the request.
@@ -209,7 +209,7 @@ impl Problem {
 
     /// A reservation that has ended otherwise; `verb` is the participle of what was asked.
     pub fn reservation_ended(code: Code, verb: &str, reservation: &Reservation) -> Self {
-        let deadline = reservation.expires_at.to_rfc3339_opts(SecondsFormat::Micros, true);
+        let deadline = crate::instant::written(reservation.expires_at);
         let detail = match reservation.status {
             Status::Expired => format!("It expired at {deadline}; it cannot be {verb} any more."),
             Status::Pending | Status::Confirmed | Status::Cancelled => {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use super::get_item::get_item;
 use crate::bucket::bucket;
 use crate::db::Database;
 use crate::error::Error;
@@ -55,7 +56,7 @@ impl NewItem {
 pub enum CreateItem {
     /// Created, by this call.
     Created(Item),
-    /// Created by an earlier call under the same key; the item as it was then.
+    /// Created by an earlier call under the same key; the item as it is now.
     Replayed(Item),
     /// The key was used for another item.
     IdempotencyKeyReused,
@@ -115,7 +116,10 @@ pub(crate) async fn create_item(
     };
     Ok(match row.outcome {
         Outcome::Created => CreateItem::Created(item),
-        Outcome::Replayed => CreateItem::Replayed(item),
+        Outcome::Replayed => {
+            let now = get_item(database, item.id).await?;
+            CreateItem::Replayed(now.map_or(item, |now| now.item))
+        }
         Outcome::KeyReused => CreateItem::IdempotencyKeyReused,
     })
 }

@@ -32,14 +32,6 @@ earlier_item as materialized (
     where items.id <> request.item_id
 ),
 
--- The first answer is the answer to every repeat, whatever was sold since.
-first_entry as materialized (
-    select ledger.item_id, ledger.total_quantity
-    from earlier_item
-    join stockhold.ledger on ledger.item_id = earlier_item.id
-    where ledger.version = 1
-),
-
 created_item as (
     insert into stockhold.items (
         id, bucket, name, sku, metadata, total_quantity, idempotency_key, idempotency_fingerprint, created_at, updated_at
@@ -79,10 +71,9 @@ select
     coalesce(created_item.name, earlier_item.name) as name,
     coalesce(created_item.sku, earlier_item.sku) as sku,
     coalesce(created_item.metadata, earlier_item.metadata) as metadata,
-    coalesce(created_item.total_quantity, first_entry.total_quantity) as total_quantity,
+    coalesce(created_item.total_quantity, earlier_item.total_quantity) as total_quantity,
     coalesce(created_item.created_at, earlier_item.created_at) as created_at
 from request
 left join created_item on true
 left join earlier_item on true
-left join first_entry on first_entry.item_id = earlier_item.id
 where request.bucket = $8::integer

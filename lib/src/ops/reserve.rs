@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
+use super::get_reservation::get_reservation;
 use super::refuse::{self, Refusals};
 use super::{MOVED_COUNT_MAX, json_array};
 use crate::bucket::{bucket, reservation_id};
@@ -58,7 +59,7 @@ impl NewReservation {
 pub enum Reserve {
     /// Held, by this call.
     Reserved(Reservation),
-    /// Held by an earlier call under the same key; the reservation as it was then.
+    /// Held by an earlier call under the same key; the reservation as it is now.
     Replayed(Reservation),
     /// There is no such item.
     ItemNotFound,
@@ -114,7 +115,7 @@ struct Made {
 }
 
 impl Made {
-    /// The reservation as it was when it was made, which is how a repeat answers it too.
+    /// The reservation as it was when it was made.
     fn reservation(self) -> Option<Reservation> {
         Some(Reservation {
             id: self.id?,
@@ -222,7 +223,15 @@ pub async fn reserve_in(
     idempotency_key: Option<IdempotencyKey>,
 ) -> Result<Reserve, Error> {
     let mut transaction = Transaction::of(connection).await?;
-    Scarcity::default().send_alone(&mut transaction, &Call::new(new_reservation, idempotency_key)).await
+    let made = Scarcity::default().send_alone(&mut transaction, &Call::new(new_reservation, idempotency_key)).await?;
+    as_it_is_now(&mut transaction, made).await
+}
+
+/// A repeat is told what became of the reservation since, lest its caller believe in a hold that is gone.
+pub(crate) async fn as_it_is_now(fetch: &mut impl Fetch, made: Reserve) -> Result<Reserve, Error> {
+    let Reserve::Replayed(then) = made else { return Ok(made) };
+    let now = get_reservation(fetch, then.id).await?;
+    Ok(Reserve::Replayed(now.unwrap_or(then)))
 }
 
 /// The operation: a lone call by `reserve.sql`, and by `reserve_batch.sql` when that grants nothing; several calls of one

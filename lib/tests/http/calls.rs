@@ -86,6 +86,35 @@ async fn a_late_payment_is_refused_when_the_units_are_gone() {
     assert_eq!((&late.body["available_quantity"], &late.body["requested_quantity"]), (&json!(1), &json!(3)));
 }
 
+#[tokio::test]
+async fn sold_units_come_back_once_under_a_key_and_never_more_than_were_sold() {
+    let api = Api::new().await;
+    let item = api.item(5).await;
+    let sale = api.hold(&item, 5, 600.0).await;
+    let path = format!("/v1/reservations/{sale}/return");
+    let early = api.post(&path, json!({ "quantity": 1 })).await;
+    assert_eq!((early.status, early.code()), (StatusCode::CONFLICT, "reservation_not_confirmed"));
+    assert_eq!(early.body["reservation_status"], "PENDING");
+    api.post(&format!("/v1/reservations/{sale}/confirm"), json!({})).await;
+    for replayed in ["", "true"] {
+        let back = api.post_under("parcel-1", &path, json!({ "quantity": 2 })).await;
+        assert_eq!((back.status, back.header("idempotency-replayed")), (StatusCode::OK, replayed));
+        assert_eq!((&back.body["confirmed_quantity"], &back.body["returned_quantity"]), (&json!(5), &json!(2)));
+        assert_eq!(back.body["status"], "CONFIRMED");
+    }
+    let other = api.post_under("parcel-1", &path, json!({ "quantity": 1 })).await;
+    assert_eq!((other.status, other.code()), (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"));
+    let more = api.post(&path, json!({ "quantity": 4 })).await;
+    assert_eq!((more.status, more.code()), (StatusCode::CONFLICT, "return_exceeds_confirmed"));
+    let facts = ["requested_quantity", "confirmed_quantity", "returned_quantity"].map(|name| more.body[name].as_i64());
+    assert_eq!(facts, [Some(4), Some(5), Some(2)]);
+    let none = api.post(&path, json!({})).await;
+    assert_eq!((none.status, none.pointers()), (StatusCode::UNPROCESSABLE_ENTITY, vec!["/quantity"]));
+    let status = api.get(&format!("/v1/items/{item}")).await.body;
+    assert_eq!((&status["available_quantity"], &status["confirmed_quantity"]), (&json!(2), &json!(3)));
+    assert_eq!(api.get(&format!("/v1/items/{item}/audit")).await.body["consistent"], true);
+}
+
 #[rstest]
 #[case(Method::GET, "/v1/items/ID", "item_not_found")]
 #[case(Method::GET, "/v1/items/ID/ledger", "item_not_found")]

@@ -29,7 +29,7 @@ async fn create_item_starts_the_ledger_at_version_one() {
 }
 
 #[tokio::test]
-async fn create_item_under_a_key_answers_every_repeat_as_the_first() {
+async fn create_item_under_a_key_makes_one_item_and_tells_it_as_it_is_now() {
     let fixture = Fixture::new().await;
     let inventory = &fixture.inventory;
     let CreateItem::Created(item) = inventory.create_item(new_item(5), key("k")).await.unwrap() else {
@@ -37,7 +37,9 @@ async fn create_item_under_a_key_answers_every_repeat_as_the_first() {
     };
     fixture.hold(item.id, 3, 600.0).await;
     let repeat = inventory.create_item(new_item(5), key("k")).await.unwrap();
-    assert_eq!(repeat, CreateItem::Replayed(item.clone()));
+    let now = inventory.get_item(item.id).await.unwrap().unwrap().item;
+    assert_eq!(now.held_quantity, 3);
+    assert_eq!(repeat, CreateItem::Replayed(now));
     let other = inventory.create_item(new_item(6), key("k")).await.unwrap();
     assert_eq!(other, CreateItem::IdempotencyKeyReused);
     let CreateItem::Created(another) = inventory.create_item(new_item(5), key("l")).await.unwrap() else {
