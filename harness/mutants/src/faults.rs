@@ -26,7 +26,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "pool_never_heals",
         kind: Kind::NeverHeals,
-        told: "After a connection broke under a statement, the pool opens none any more.",
+        told: "After a connection broke, the pool opens none any more.",
         habit: Habit::NeverHeals,
         scenario: "cut",
         with_database: &[],

@@ -144,7 +144,8 @@ where
         result = backward(BufReader::new(from_server), BufWriter::new(to_client), Arc::clone(&turns)) => result,
     };
     let mut turns = turns.lock().unwrap_or_else(PoisonError::into_inner);
-    if !turns.is_empty() {
+    // A pool keeps its sessions: one that ends once the races began was broken, under a statement or between two.
+    if plant.executions.load(Ordering::Relaxed) > 0 {
         plant.broken.store(true, Ordering::Relaxed);
     }
     if plant.habit == Habit::Lease {
