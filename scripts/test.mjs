@@ -101,7 +101,7 @@ async function scriptTests(programs) {
 async function shortRace(programs, adminUrl) {
     if (!programs.serve || !programs['stockhold-harness'])
         throw new Error('The race needs the programs that were not built.');
-    return countScenarios((out) => testTwoServices(programs, adminUrl, [...SHORT_RACE, '--out', out]));
+    return countScenarios((out) => testTwoServices(programs, adminUrl, [...SHORT_RACE, '--report', out]));
 }
 
 async function shortDocument(programs, adminUrl) {
@@ -112,7 +112,7 @@ async function shortDocument(programs, adminUrl) {
 async function shortFaults(programs, adminUrl) {
     if (!programs.serve || !programs['stockhold-harness'])
         throw new Error('The faults need the programs that were not built.');
-    return countScenarios((out) => testFaults(programs, adminUrl, ['--rounds', '2', '--out', out]));
+    return countScenarios((out) => testFaults(programs, adminUrl, ['--rounds', '2', '--report', out]));
 }
 
 /** Runs a race that writes its report, and counts the verdicts in it. */
