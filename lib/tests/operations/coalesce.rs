@@ -280,12 +280,15 @@ async fn a_caller_that_is_dropped_in_line_takes_no_effect_and_strands_nobody() {
 async fn a_caller_that_is_not_polled_strands_nobody() {
     let fixture = Fixture::new().await;
     let item = fixture.item(12).await;
+    // Behind a gate, the first poll cannot be the last.
+    let mut gate = Gate::close_item(&fixture, item.id).await;
     let mut stalled = Vec::new();
     for _ in 0..3 {
         let mut call = Box::pin(fixture.inventory.reserve(new_reservation(item.id, 1, 600.0), None));
         assert!(futures::poll!(&mut call).is_pending());
         stalled.push(call);
     }
+    gate.open().await;
     for _ in 0..3 {
         reserved(at_once(reserve(&fixture.inventory, item.id, 1, None)).await.unwrap().unwrap());
     }
