@@ -281,7 +281,7 @@ async fn a_caller_that_is_not_polled_strands_nobody() {
     let fixture = Fixture::new().await;
     let item = fixture.item(12).await;
     // Behind a gate, the first poll cannot be the last.
-    let mut gate = Gate::close_item(&fixture, item.id).await;
+    let gate = Gate::close_item(&fixture, item.id).await;
     let mut stalled = Vec::new();
     for _ in 0..3 {
         let mut call = Box::pin(fixture.inventory.reserve(new_reservation(item.id, 1, 600.0), None));
