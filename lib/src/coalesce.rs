@@ -131,23 +131,24 @@ struct State<Operation: Coalesce> {
 struct Queue<Operation: Coalesce> {
     /// The calls that wait, in the order in which they came.
     waiting: VecDeque<Member<Operation>>,
-    /// The batch in flight, where its caller's task alone runs it.
+    /// The batch in flight, while the task of its call runs it.
     lone: Option<LoneBatch>,
 }
 
-/// A batch that its caller's task runs, and that can be given a task of its own meanwhile; it is here until it has either.
+/// The batch of one call, which that call's task runs. `detach` moves it into a task of its own; from then on, and after it
+/// has ended, `run` holds none. `run` is locked before the state, never after: a batch that ends in `poll` locks the state.
 #[derive(Clone)]
 struct LoneBatch {
     run: Arc<Mutex<Option<BoxFuture<'static, ()>>>>,
-    /// Entered only in a task of its own: the caller's task is in it.
+    /// The caller's. Its task is in it already; a task of the batch's own enters it.
     span: Span,
 }
 
 impl LoneBatch {
-    /// Whether it has ended, and here.
+    /// Runs the batch on; true when it ended in this call.
     fn poll(&self, context: &mut Context<'_>) -> bool {
         let mut place = self.run.lock().unwrap_or_else(PoisonError::into_inner);
-        // Taken out, so that one that panics is not run again.
+        // Taken out first: a future that panicked must not be polled again.
         let Some(mut run) = place.take() else { return false };
         let ended = run.as_mut().poll(context).is_ready();
         *place = (!ended).then_some(run);
@@ -160,7 +161,7 @@ impl LoneBatch {
     }
 }
 
-/// The caller that runs a lone batch; when it is dropped, the batch has a task of its own.
+/// Held by the call that runs a lone batch. When the call is dropped, the batch gets a task of its own.
 struct Attendant {
     batch: LoneBatch,
     runtime: Handle,
