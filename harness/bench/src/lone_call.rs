@@ -1,5 +1,5 @@
 //! What a lone call costs: one connection to a service with coalescing, one to a service without, and one to the database
-//! for the least that a reservation writes, called in turn, so that whatever the machine does happens to all three.
+//! for the least that a reservation writes, called in turn, so that a slow moment of the machine slows all three.
 
 use std::{
     sync::Arc,

@@ -12,7 +12,7 @@ pub(super) enum Failure {
         reason: &'static str,
         repeated: bool,
     },
-    /// The connection is gone. `finished`: and whatever it was doing is over.
+    /// The connection is gone. `finished`: the server has ended the statement that was in flight on it.
     Broken {
         cause: String,
         finished: bool,

@@ -101,7 +101,7 @@ impl Database {
         match failure {
             // The statement failed and the session lives.
             Failure::Again { .. } | Failure::Final(_) => session.busy = false,
-            // The idle sessions were opened before whatever broke this one.
+            // A failover or a restart breaks the idle sessions as well: they are opened anew.
             Failure::Broken { .. } => {
                 if let Either::Left(session) = session {
                     drop(Object::take(session));
